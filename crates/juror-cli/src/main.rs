@@ -1,0 +1,2 @@
+//! The juror program.
+fn main() {}

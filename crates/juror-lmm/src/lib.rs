@@ -1,0 +1,1 @@
+//! The judging models, one folder each, weight paths as in their checkpoints.

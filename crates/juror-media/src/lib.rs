@@ -1,0 +1,1 @@
+//! Pixels in and out: probe, decode by timestamp, colour, sample, distort, encode, render scenes.

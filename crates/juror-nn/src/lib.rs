@@ -1,0 +1,1 @@
+//! What candle lacks for juror: fused CPU operations with gradients, optimiser, checkpoints.

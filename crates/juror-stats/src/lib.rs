@@ -1,0 +1,1 @@
+//! Numbers to judgements: scaling, intervals, correlation, pair choice; no I/O.

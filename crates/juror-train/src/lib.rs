@@ -1,0 +1,1 @@
+//! From unlabelled video to a better judge: simulators' labels, training, validation.

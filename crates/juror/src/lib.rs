@@ -1,0 +1,1 @@
+//! Compare, score and rank videos without a reference.
