@@ -1,0 +1,1 @@
+//! Distortions of known kind and severity.
