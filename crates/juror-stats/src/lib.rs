@@ -1,1 +1,20 @@
-//! Numbers to judgements: scaling, intervals, correlation, pair choice; no I/O.
+//! Numbers to judgements: from pairwise margins, choices and ratings to scores, intervals and agreement figures.
+//!
+//! No I/O, no tensors, no clock: everything is a pure function of its arguments and, where chance is involved, of a seed;
+//! results are the same whatever the number of threads.
+//!
+//! - [`scaling`]: scores from margins (least squares) and from choices (Thurstone, Bradley-Terry);
+//! - [`correlation`]: SRCC, KRCC, PLCC, RMSE, pair accuracy.
+//!
+//! Input is checked once, by the constructors of the table types, with typed errors ([`StatsError`]). Figures that do not
+//! exist for valid input, such as a correlation of constant scores, are `None`; NaN never comes out.
+
+pub mod correlation;
+mod error;
+mod interval;
+pub mod normal;
+mod random;
+pub mod scaling;
+
+pub use error::StatsError;
+pub use interval::{CONFIDENCE, Interval};

@@ -1,0 +1,9 @@
+//! Behaviour and reference numbers of the statistics.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)] // helpers of tests
+
+mod bad_input;
+mod golden;
+mod human_ratings;
+mod least_squares;
+mod properties;
