@@ -1,1 +1,19 @@
-//! What candle lacks for juror: fused CPU operations with gradients, optimiser, checkpoints.
+//! What candle lacks for juror: fused CPU operations with exact gradients, named parameters, an optimiser
+//! with saveable state, checkpoints that resume to the same bits, LoRA, recomputation, a KV cache, sampling.
+//!
+//! Knows nothing of video. Every result is the same bits whatever the number of threads: work is cut by
+//! rows, heads or fixed-size chunks, never by thread count, and partial sums are added in a fixed order.
+
+pub mod checkpoint;
+mod error;
+pub mod kv_cache;
+pub mod lora;
+pub mod ops;
+pub mod optim;
+pub mod params;
+pub mod recompute;
+pub mod rng;
+pub mod sampling;
+mod tensor_file;
+
+pub use error::{Error, Result};

@@ -1,0 +1,5 @@
+//! Integration tests of `juror-nn`.
+
+mod ops;
+mod reference;
+mod training;
