@@ -1,1 +1,14 @@
 //! The judging models, one folder each, weight paths as in their checkpoints.
+
+pub mod checkpoint;
+pub mod config;
+pub mod decoder;
+pub mod error;
+pub mod intern_vit;
+pub mod internvl3;
+pub mod interpolate;
+pub mod layers;
+pub mod qwen2;
+pub mod rotary;
+pub mod sequence;
+pub mod slowfast;

@@ -1,0 +1,317 @@
+//! Checkpoint folders: sharded safetensors, memory-mapped, compared with what a model needs before anything is loaded.
+//!
+//! A model is built from a `VarBuilder` under its canonical tensor names. [`describe`] builds it once without data and
+//! so learns which names and shapes it needs; [`Checkpoint::compare`] lists what is missing, extra or misshapen;
+//! [`Checkpoint::var_builder`] then serves the data. A second layout of the same weights (transformers' renamed
+//! checkpoints) is a function from a canonical name to a [`Source`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use candle_core::safetensors::{Load, MmapedSafetensors};
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// Where a tensor of the model is found in the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Under this name.
+    Name(String),
+    /// As these tensors of equal size, stacked along the first dimension.
+    Rows(Vec<String>),
+}
+
+/// From the canonical name of a tensor to its place in the files.
+pub type Layout = fn(&str) -> Source;
+
+/// The layout in which every tensor has its canonical name.
+pub fn canonical(name: &str) -> Source {
+    Source::Name(name.to_owned())
+}
+
+/// A tensor that a model needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TensorSpec {
+    /// Canonical name.
+    pub name: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+}
+
+/// Differences between a checkpoint and the model it should fill, by the names in the files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Needed, not there.
+    pub missing: Vec<String>,
+    /// There, not needed.
+    pub extra: Vec<String>,
+    /// Name, shape needed, shape found.
+    pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
+}
+
+impl Mismatch {
+    /// Whether the model can be loaded; extra tensors do no harm.
+    pub fn is_loadable(&self) -> bool {
+        self.missing.is_empty() && self.misshapen.is_empty()
+    }
+
+    /// Whether names and shapes are the same on both sides.
+    pub fn is_empty(&self) -> bool {
+        self.is_loadable() && self.extra.is_empty()
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        let mut list = |title: &str, rows: Vec<String>| -> fmt::Result {
+            if rows.is_empty() {
+                return Ok(());
+            }
+            write!(f, "{} {title}: {}", rows.len(), rows[..rows.len().min(SHOWN)].join(", "))?;
+            if rows.len() > SHOWN { write!(f, ", ...; ") } else { write!(f, "; ") }
+        };
+        list("missing", self.missing.clone())?;
+        list(
+            "misshapen",
+            self.misshapen
+                .iter()
+                .map(|(name, want, got)| format!("{name} {got:?} instead of {want:?}"))
+                .collect(),
+        )?;
+        list("extra", self.extra.clone())
+    }
+}
+
+/// Builds a model without data and returns the tensors it asked for, sorted by name.
+///
+/// # Errors
+/// Those of `build`.
+pub fn describe<T, E: From<candle_core::Error>>(
+    build: impl FnOnce(VarBuilder<'static>) -> Result<T, E>,
+) -> Result<Vec<TensorSpec>, E> {
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let backend: Box<dyn SimpleBackend> = Box::new(Recorder(seen.clone()));
+    build(VarBuilder::new_with_args(backend, DType::F32, &Device::Cpu))?;
+    let seen = seen.lock().map_err(|e| candle_core::Error::Msg(e.to_string()))?;
+    Ok(seen.iter().cloned().collect())
+}
+
+/// Answers every request with one zero, broadcast to the shape, and writes the request down.
+struct Recorder(Arc<Mutex<BTreeSet<TensorSpec>>>);
+
+impl SimpleBackend for Recorder {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let spec = TensorSpec { name: name.to_owned(), shape: shape.dims().to_vec() };
+        self.0.lock().map_err(|e| candle_core::Error::Msg(e.to_string()))?.insert(spec);
+        Tensor::zeros((), dtype, device)?.broadcast_as(shape)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        candle_core::bail!("the shape of {name} is not stated")
+    }
+
+    fn contains_tensor(&self, _: &str) -> bool {
+        true
+    }
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// A folder of safetensors files, memory-mapped.
+pub struct Checkpoint {
+    files: MmapedSafetensors,
+    shapes: BTreeMap<String, Vec<usize>>,
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint").field("tensors", &self.shapes.len()).finish_non_exhaustive()
+    }
+}
+
+impl Checkpoint {
+    /// Opens `model.safetensors.index.json` with its shards, else `model.safetensors`, of a folder.
+    ///
+    /// # Errors
+    /// A missing, truncated or unreadable file; an index naming a tensor that its shard does not hold.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let index_path = folder.join("model.safetensors.index.json");
+        if !index_path.exists() {
+            let single = folder.join("model.safetensors");
+            if !single.exists() {
+                return Err(Error::Checkpoint {
+                    message: "no model.safetensors and no model.safetensors.index.json; the folder is no complete checkpoint".into(),
+                    path: folder.to_owned(),
+                });
+            }
+            return Self::open_files(&[single]);
+        }
+        let text = std::fs::read_to_string(&index_path)
+            .map_err(|source| Error::Io { source, path: index_path.clone() })?;
+        let index: Index = crate::config::parse(&text, &index_path)?;
+        let shards: BTreeSet<&String> = index.weight_map.values().collect();
+        let paths: Vec<PathBuf> = shards.iter().map(|shard| folder.join(shard)).collect();
+        let checkpoint = Self::open_files(&paths)?;
+        let absent: Vec<&str> = index
+            .weight_map
+            .keys()
+            .filter(|k| !checkpoint.shapes.contains_key(*k))
+            .map(String::as_str)
+            .collect();
+        if !absent.is_empty() {
+            return Err(Error::Checkpoint {
+                message: format!(
+                    "the index names {} tensors that no shard holds ({}, ...); get the shards again",
+                    absent.len(),
+                    absent[0]
+                ),
+                path: index_path,
+            });
+        }
+        Ok(checkpoint)
+    }
+
+    /// Maps the given safetensors files.
+    ///
+    /// # Errors
+    /// A missing or unreadable file, or one whose header does not fit its length.
+    pub fn open_files(paths: &[PathBuf]) -> Result<Self> {
+        for path in paths {
+            // Checked one by one, so that the message names the file.
+            std::fs::metadata(path).map_err(|source| Error::Io { source, path: path.clone() })?;
+        }
+        // Mapping is unsafe because another process could change the file below us. Checkpoints are written once;
+        // reading gigabytes into memory first is the alternative, and it doubles the need.
+        #[expect(unsafe_code, reason = "memory mapping of files that nobody writes while they are read")]
+        let files = unsafe { MmapedSafetensors::multi(paths) }.map_err(|e| Error::Checkpoint {
+            message: format!("not a complete safetensors file ({}); get it again", root_cause(&e)),
+            path: paths.first().cloned().unwrap_or_default(),
+        })?;
+        let shapes = files.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
+        Ok(Self { files, shapes })
+    }
+
+    /// Names and shapes of all tensors.
+    pub fn shapes(&self) -> &BTreeMap<String, Vec<usize>> {
+        &self.shapes
+    }
+
+    /// What differs between this checkpoint and the tensors `needed` by a model.
+    pub fn compare(&self, needed: &[TensorSpec], layout: Layout) -> Mismatch {
+        let mut result = Mismatch::default();
+        let mut used = BTreeSet::new();
+        for spec in needed {
+            let (names, shape) = match layout(&spec.name) {
+                Source::Name(name) => (vec![name], spec.shape.clone()),
+                Source::Rows(names) => {
+                    let mut shape = spec.shape.clone();
+                    if let Some(rows) = shape.first_mut() {
+                        *rows /= names.len().max(1);
+                    }
+                    (names, shape)
+                }
+            };
+            for name in names {
+                match self.shapes.get(&name) {
+                    None => result.missing.push(name),
+                    Some(found) => {
+                        if *found != shape {
+                            result.misshapen.push((name.clone(), shape.clone(), found.clone()));
+                        }
+                        used.insert(name);
+                    }
+                }
+            }
+        }
+        result.extra = self.shapes.keys().filter(|name| !used.contains(*name)).cloned().collect();
+        result
+    }
+
+    /// Fails unless every needed tensor is there in its shape; returns the names of the tensors that are not needed.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] with all missing and misshapen tensors.
+    pub fn require(&self, needed: &[TensorSpec], layout: Layout) -> Result<Vec<String>> {
+        let mismatch = self.compare(needed, layout);
+        if mismatch.is_loadable() { Ok(mismatch.extra) } else { Err(Error::Mismatch(Box::new(mismatch))) }
+    }
+
+    /// Serves the tensors under their canonical names, converted to `dtype`.
+    pub fn var_builder(
+        self: &Arc<Self>,
+        layout: Layout,
+        dtype: DType,
+        device: &Device,
+    ) -> VarBuilder<'static> {
+        let backend: Box<dyn SimpleBackend> = Box::new(Served { checkpoint: self.clone(), layout });
+        VarBuilder::new_with_args(backend, dtype, device)
+    }
+
+    /// One tensor by its name in the files, in its stored type.
+    ///
+    /// # Errors
+    /// No such tensor.
+    pub fn tensor(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
+        self.files.get(name)?.load(device)
+    }
+}
+
+fn root_cause(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+struct Served {
+    checkpoint: Arc<Checkpoint>,
+    layout: Layout,
+}
+
+impl SimpleBackend for Served {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let tensor = self.get_unchecked(name, dtype, device)?;
+        if tensor.shape() != &shape {
+            candle_core::bail!("{name} has shape {:?} instead of {:?}", tensor.dims(), shape.dims());
+        }
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let load = |name: &String| self.checkpoint.tensor(name, device)?.to_dtype(dtype);
+        match (self.layout)(name) {
+            Source::Name(name) => load(&name),
+            Source::Rows(names) => {
+                Tensor::cat(&names.iter().map(load).collect::<candle_core::Result<Vec<_>>>()?, 0)
+            }
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        match (self.layout)(name) {
+            Source::Name(name) => self.checkpoint.shapes.contains_key(&name),
+            Source::Rows(names) => names.iter().all(|name| self.checkpoint.shapes.contains_key(name)),
+        }
+    }
+}

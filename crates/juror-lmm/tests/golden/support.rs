@@ -1,0 +1,145 @@
+//! Reading fixtures and comparing tensors.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use juror_lmm::checkpoint::{Checkpoint, Layout, Mismatch, TensorSpec};
+use juror_lmm::decoder::{Decoder, Input};
+use juror_lmm::rotary::Positions;
+use juror_lmm::sequence::{Batch, Prefill};
+
+/// The golden tolerance in f32.
+pub const TOLERANCE: f32 = 1e-4;
+
+pub struct Fixture {
+    pub folder: PathBuf,
+    pub inputs: HashMap<String, Tensor>,
+    pub outputs: HashMap<String, Tensor>,
+}
+
+pub fn folder(family: &str) -> PathBuf {
+    let root = std::env::var_os("JUROR_GOLDEN")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"), PathBuf::from);
+    root.join(family)
+}
+
+pub fn tensors(path: &Path) -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(path, &Device::Cpu).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+impl Fixture {
+    pub fn open(family: &str) -> Self {
+        let folder = folder(family);
+        let read = |name: &str| tensors(&folder.join(name));
+        Self { inputs: read("inputs.safetensors"), outputs: read("outputs.safetensors"), folder }
+    }
+
+    pub fn config<T: serde::de::DeserializeOwned>(&self) -> T {
+        self.json("config.json")
+    }
+
+    pub fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> T {
+        juror_lmm::config::read(&self.folder.join(name)).unwrap()
+    }
+
+    pub fn checkpoint(&self) -> Arc<Checkpoint> {
+        Arc::new(Checkpoint::open(&self.folder).unwrap())
+    }
+
+    pub fn input(&self, name: &str) -> &Tensor {
+        self.inputs.get(name).unwrap_or_else(|| panic!("no input {name}"))
+    }
+
+    pub fn output(&self, name: &str) -> &Tensor {
+        self.outputs.get(name).unwrap_or_else(|| panic!("no output {name}"))
+    }
+
+    /// Fails unless `got` is within `tolerance` of the stored output; values above 1 in magnitude are compared relatively if `relative`.
+    pub fn compare(&self, name: &str, got: &Tensor, tolerance: f32, relative: bool) {
+        let want = self.output(name);
+        assert_eq!(got.dims(), want.dims(), "{name}: shape");
+        let flat =
+            |t: &Tensor| t.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let (mut worst, mut at) = (0f32, 0);
+        for (i, (g, w)) in flat(got).into_iter().zip(flat(want)).enumerate() {
+            assert!(g.is_finite(), "{name}: element {i} is {g}");
+            let difference = (g - w).abs() / if relative { w.abs().max(1.0) } else { 1.0 };
+            if difference > worst {
+                (worst, at) = (difference, i);
+            }
+        }
+        eprintln!("{name}: {worst:.2e}");
+        assert!(worst <= tolerance, "{name}: differs by {worst} at element {at}, allowed {tolerance}");
+    }
+
+    pub fn close(&self, name: &str, got: &Tensor) {
+        self.compare(name, got, TOLERANCE, false);
+    }
+
+    /// A two-dimensional integer tensor as rows.
+    pub fn rows(t: &Tensor) -> Vec<Vec<u32>> {
+        t.to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap()
+    }
+
+    /// Ids and paddings of an input pair like `batch_input_ids`, `batch_attention_mask`.
+    pub fn batch(&self, ids: &str, mask: Option<&str>) -> Batch {
+        let ids = Self::rows(self.input(ids));
+        let pads = match mask {
+            Some(mask) => Self::rows(self.input(mask))
+                .iter()
+                .map(|row| row.iter().filter(|&&m| m == 0).count())
+                .collect(),
+            None => vec![0; ids.len()],
+        };
+        Batch { ids, pads }
+    }
+
+    /// The stored tokens and logits of a greedy continuation, token by token.
+    pub fn greedy(&self, prefix: &str, decoder: &Decoder, prefill: &Prefill) {
+        let want = Self::rows(self.output(&format!("{prefix}greedy_tokens")));
+        let (tokens, logits) = greedy(decoder, prefill, want[0].len());
+        assert_eq!(tokens, want, "{prefix}greedy_tokens");
+        let name = format!("{prefix}greedy_logits");
+        if self.outputs.contains_key(&name) {
+            self.close(&name, &logits);
+        }
+    }
+}
+
+/// Tokens `[batch][steps]` and the logits they were chosen from, `[batch, steps, vocab]`, with the KV cache.
+fn greedy(decoder: &Decoder, prefill: &Prefill, steps: usize) -> (Vec<Vec<u32>>, Tensor) {
+    let mut cache = decoder.cache();
+    let first =
+        Input { embeds: &prefill.embeds, positions: &prefill.positions, after_layer: &prefill.after_layer };
+    let mut hidden = decoder.forward(&first, &prefill.pads, Some(&mut cache), |_, _| ()).unwrap();
+    let mut places = prefill.positions.next();
+    let (mut rows, mut all) = (vec![Vec::new(); prefill.pads.len()], Vec::new());
+    for _ in 0..steps {
+        let last = hidden.narrow(1, hidden.dim(1).unwrap() - 1, 1).unwrap();
+        let logits = decoder.logits(&last).unwrap();
+        let chosen = logits.squeeze(1).unwrap().argmax(1).unwrap().to_vec1::<u32>().unwrap();
+        all.push(logits);
+        rows.iter_mut().zip(&chosen).for_each(|(row, &token)| row.push(token));
+        let embeds =
+            decoder.embed(&Tensor::new(chosen, &Device::Cpu).unwrap().unsqueeze(1).unwrap()).unwrap();
+        let positions = Positions::single(&places);
+        let next = Input { embeds: &embeds, positions: &positions, after_layer: &[] };
+        hidden = decoder.forward(&next, &prefill.pads, Some(&mut cache), |_, _| ()).unwrap();
+        places.iter_mut().for_each(|p| *p += 1);
+    }
+    (rows, Tensor::cat(&all, 1).unwrap())
+}
+
+/// The checkpoint holds exactly the tensors the model needs.
+pub fn complete(
+    checkpoint: &Checkpoint,
+    needed: &[TensorSpec],
+    layout: Layout,
+    allowed_extra: fn(&str) -> bool,
+) {
+    let mut mismatch = checkpoint.compare(needed, layout);
+    mismatch.extra.retain(|name| !allowed_extra(name));
+    assert_eq!(mismatch, Mismatch::default());
+}
