@@ -41,6 +41,99 @@ pub enum Range {
     Full,
 }
 
+impl Matrix {
+    /// The matrix of an H.273 code point: `None` where the source says nothing, and the nearest of ours, with `false`,
+    /// where we have not that very one.
+    pub(crate) fn from_code_point(code: i32) -> Option<(Self, bool)> {
+        match code {
+            1 => Some((Self::Bt709, true)),
+            4 | 5 | 6 => Some((Self::Bt601, true)),
+            7 => Some((Self::Bt709, false)),
+            9 => Some((Self::Bt2020, true)),
+            10 => Some((Self::Bt2020, false)),
+            2 | 3 => None,
+            _ => Some((Self::Bt709, false)),
+        }
+    }
+}
+
+impl Range {
+    /// The range of FFmpeg's code (`AVColorRange`), `None` where the source says nothing.
+    pub(crate) fn from_code(code: i32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Limited),
+            2 => Some(Self::Full),
+            _ => None,
+        }
+    }
+}
+
+/// The colours that red, green and blue stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Primaries {
+    /// ITU-R BT.709 (sRGB).
+    Bt709,
+    /// ITU-R BT.601, 525 or 625 lines.
+    Bt601,
+    /// ITU-R BT.2020.
+    Bt2020,
+    /// SMPTE RP 431-2 or EG 432-1 (DCI P3, Display P3).
+    P3,
+    /// Others.
+    Other,
+    /// The source says nothing.
+    #[default]
+    Unspecified,
+}
+
+impl Primaries {
+    pub(crate) fn from_code_point(code: i32) -> Self {
+        match code {
+            1 => Self::Bt709,
+            5..=7 => Self::Bt601,
+            9 => Self::Bt2020,
+            11 | 12 => Self::P3,
+            2 | 3 => Self::Unspecified,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// How code values map to light.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transfer {
+    /// Standard dynamic range: BT.709 and its relatives, gamma 2.2 or 2.8, sRGB.
+    Sdr,
+    /// Perceptual quantiser, SMPTE ST 2084.
+    Pq,
+    /// Hybrid log-gamma, ARIB STD-B67.
+    Hlg,
+    /// Others (linear, logarithmic): shown as if they were standard dynamic range.
+    Other,
+    /// The source says nothing: taken as standard dynamic range.
+    #[default]
+    Unspecified,
+}
+
+impl Transfer {
+    pub(crate) fn from_code_point(code: i32) -> Self {
+        match code {
+            1 | 4..=7 | 11..=15 => Self::Sdr,
+            16 => Self::Pq,
+            18 => Self::Hlg,
+            2 | 3 => Self::Unspecified,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether pictures of this transfer are tone-mapped.
+    pub fn is_hdr(self) -> bool {
+        matches!(self, Self::Pq | Self::Hlg)
+    }
+}
+
 const FRACTION_BITS: u32 = 16;
 const HALF: i32 = 1 << (FRACTION_BITS - 1);
 
