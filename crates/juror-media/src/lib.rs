@@ -10,6 +10,7 @@ mod ffi;
 mod geometry;
 mod hdr;
 pub mod picture;
+pub mod quality;
 mod resize;
 pub mod scenes;
 mod source;

@@ -1,1 +1,0 @@
-//! Encoding pictures to files.
