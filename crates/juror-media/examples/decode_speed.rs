@@ -11,8 +11,11 @@ use std::time::Instant;
 use juror_media::{TimeWindow, Video};
 
 fn our_pass(path: &PathBuf) -> juror_media::Result<(usize, u64)> {
+    let start = Instant::now();
     let video = Video::open(path)?;
+    println!("opened after {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     let mut frames = video.frames(TimeWindow::ALL)?;
+    println!("ready to decode after {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     let (mut count, mut sum) = (0, 0u64);
     while let Some(frame) = frames.next_frame()? {
         let luma = frame.luma();

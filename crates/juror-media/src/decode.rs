@@ -32,6 +32,8 @@ pub struct FrameStream {
     phase: Phase,
     shown: Option<Held>,
     ahead: Option<Held>,
+    /// The first frame past the window, until when it is shown, and whether none follows.
+    beyond: Option<(Held, i64, bool)>,
     last_ticks: Option<i64>,
     decoded: usize,
     given: usize,
@@ -111,6 +113,7 @@ impl FrameStream {
             phase: Phase::Fresh,
             shown: None,
             ahead: None,
+            beyond: None,
             last_ticks: None,
             decoded: 0,
             given: 0,
@@ -143,13 +146,22 @@ impl FrameStream {
                 continue;
             }
             if held.ticks >= self.end_ticks {
+                self.phase = Phase::Done;
                 self.shown = None;
+                self.beyond = Some((held, until_ticks, is_last));
+                self.ahead = None;
                 return Ok(None);
             }
             self.given += 1;
             let held = self.shown.insert(held);
             return Ok(Some(DecodedFrame { held, reading: &self.reading, until_ticks, is_last }));
         }
+    }
+
+    /// After the last frame of a window: the frame which follows it, if there is one.
+    pub fn frame_beyond(&self) -> Option<DecodedFrame<'_>> {
+        let (held, until_ticks, is_last) = self.beyond.as_ref()?;
+        Some(DecodedFrame { held, reading: &self.reading, until_ticks: *until_ticks, is_last: *is_last })
     }
 
     /// What went wrong so far: damaged or undecodable packets, times out of order, changes of size.

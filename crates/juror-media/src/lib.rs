@@ -12,6 +12,7 @@ mod hdr;
 pub mod picture;
 pub mod quality;
 mod resize;
+pub mod sample;
 pub mod scenes;
 mod source;
 mod timeline;
@@ -22,6 +23,7 @@ pub use colour::{Matrix, Primaries, Range, Transfer};
 pub use decode::{DecodedFrame, FrameStream, Luma};
 pub use error::{MediaError, Result};
 pub use picture::{Frame, MAX_PIXELS, Picture, Rgb};
+pub use sample::{Moment, Moments, Sampler, SamplingPlan};
 pub use video::{Video, VideoInfo};
 pub use window::TimeWindow;
 
