@@ -103,6 +103,8 @@ pub(crate) struct StreamParameters {
     pub(crate) primaries: i32,
     pub(crate) transfer: i32,
     pub(crate) field_order: i32,
+    /// By how many frames decoding runs ahead of presentation.
+    pub(crate) reorder_delay: i32,
 }
 
 /// Reads an enumeration field as a number: a file may carry a value which the Rust type does not know.
@@ -135,6 +137,7 @@ pub(crate) fn stream_parameters(stream: &ff::format::stream::Stream) -> StreamPa
             primaries: code_point!((*parameters).color_primaries),
             transfer: code_point!((*parameters).color_trc),
             field_order: code_point!((*parameters).field_order),
+            reorder_delay: (*parameters).video_delay.max(0),
         }
     }
 }

@@ -32,6 +32,7 @@ pub use window::TimeWindow;
 pub(crate) fn init_ffmpeg() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
+        ffmpeg_next::util::error::register_all();
         ffmpeg_next::util::log::set_level(ffmpeg_next::util::log::Level::Quiet);
     });
 }

@@ -18,6 +18,10 @@ const PLAYLISTS: [&str; 5] = ["hls", "concat", "dash", "imf", "webm_dash_manifes
 /// Below this score FFmpeg only guesses what a file might be.
 const SURE_PROBE_SCORE: i32 = 26;
 
+/// The first bytes of a file (zeros after its end): enough for the header of a PNG.
+type Head = [u8; HEAD_LEN];
+const HEAD_LEN: usize = 24;
+
 /// An opened container and the video stream in it.
 pub(crate) struct Source {
     pub(crate) input: ff::format::context::Input,
@@ -62,10 +66,11 @@ impl Source {
                 MediaError::NoVideoStream { found: describe_streams(&input), path: path.into() }
             });
         };
-        let of_type = |kind| input.streams().filter(|s| s.parameters().medium() == kind).count();
-        let (video_streams, audio_streams) = (of_type(Type::Video), of_type(Type::Audio));
+        let of_type = |kind| input.streams().filter(move |s| s.parameters().medium() == kind);
+        let video_streams = of_type(Type::Video).filter(|s| !ffi::is_side_picture(s)).count();
+        let audio_streams = of_type(Type::Audio).count();
         let parameters = input.stream(stream).map(|s| ffi::stream_parameters(&s)).unwrap_or_default();
-        check_parameters(&parameters, path)?;
+        check_parameters(&parameters, &head, path)?;
         let stated_stream_secs = stated.get(stream).copied().flatten();
         Ok(Self {
             input,
@@ -86,7 +91,7 @@ impl Source {
 }
 
 /// Checks that the path names a readable, non-empty regular file; gives its first bytes.
-fn check_file(path: &Path) -> Result<[u8; 12]> {
+fn check_file(path: &Path) -> Result<Head> {
     let not_found =
         |error: std::io::Error| MediaError::NotFound { reason: error.to_string(), path: path.into() };
     let not_video = |reason: &str| MediaError::NotVideo { reason: reason.into(), path: path.into() };
@@ -102,16 +107,17 @@ fn check_file(path: &Path) -> Result<[u8; 12]> {
     if metadata.len() == 0 {
         return Err(not_video("the file is empty (0 bytes)"));
     }
-    let mut head = Vec::with_capacity(12);
-    File::open(path).and_then(|file| file.take(12).read_to_end(&mut head)).map_err(not_found)?;
-    head.resize(12, 0);
-    let mut first = [0; 12];
-    first.copy_from_slice(&head);
-    Ok(first)
+    let mut start = Vec::new();
+    let mut head: Head = [0; HEAD_LEN];
+    File::open(path)
+        .and_then(|file| file.take(HEAD_LEN as u64).read_to_end(&mut start))
+        .map_err(not_found)?;
+    head[..start.len()].copy_from_slice(&start);
+    Ok(head)
 }
 
 /// What a failure to open means, given the first bytes of the file.
-fn open_error(error: ff::Error, head: &[u8; 12], path: &Path) -> MediaError {
+fn open_error(error: ff::Error, head: &Head, path: &Path) -> MediaError {
     let path = path.to_path_buf();
     if let ff::Error::Other { errno: ff::error::ENOMEM } = error {
         return MediaError::OutOfMemory { doing: format!("opening {}", path.display()) };
@@ -130,7 +136,10 @@ fn open_error(error: ff::Error, head: &[u8; 12], path: &Path) -> MediaError {
     if head[..4] == [0x1a, 0x45, 0xdf, 0xa3] || &head[..4] == b"RIFF" {
         return MediaError::Truncated { reason: "it ends within its header".into(), path };
     }
-    MediaError::NotVideo { reason: format!("its content is of no known format ({error})"), path }
+    MediaError::NotVideo {
+        reason: format!("its content is of no known format ({error}); name a video or an image"),
+        path,
+    }
 }
 
 /// The video stream to judge: no cover pictures; the one flagged as default first, then the largest, then the first.
@@ -170,8 +179,16 @@ fn describe_streams(input: &ff::format::context::Input) -> String {
     format!("the file holds {} only", list.join(", "))
 }
 
-fn check_parameters(parameters: &StreamParameters, path: &Path) -> Result<()> {
-    let (width, height) = (parameters.width, parameters.height);
+fn check_parameters(parameters: &StreamParameters, head: &Head, path: &Path) -> Result<()> {
+    let (mut width, mut height) = (parameters.width, parameters.height);
+    if (width, height) == (0, 0) && &head[1..4] == b"PNG" {
+        // FFmpeg refuses to look further into a picture over the limit; say so instead of calling it damaged.
+        let number = |at: usize| i32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        (width, height) = (number(16), number(20));
+        if i64::from(width) * i64::from(height) <= MAX_PIXELS as i64 {
+            (width, height) = (0, 0);
+        }
+    }
     let path = path.to_path_buf();
     if !parameters.has_decoder {
         let reason = format!("this FFmpeg has no decoder for the codec '{}'", parameters.codec);
@@ -182,7 +199,7 @@ fn check_parameters(parameters: &StreamParameters, path: &Path) -> Result<()> {
         return Err(MediaError::Unsupported { reason, path });
     }
     if width <= 0 || height <= 0 {
-        let reason = "no picture could be decoded, not even its size is known".into();
+        let reason = "no picture could be decoded, not even its size is known; take another copy".into();
         return Err(MediaError::Truncated { reason, path });
     }
     Ok(())

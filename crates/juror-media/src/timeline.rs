@@ -46,6 +46,7 @@ impl Timeline {
         let mut last_duration = 0;
         let mut latest = (i64::MIN, 0);
         let mut unstamped = 0usize;
+        let mut only_decoding_times = true;
         loop {
             let mut packet = ff::Packet::empty();
             match packet.read(&mut source.input) {
@@ -75,6 +76,7 @@ impl Timeline {
                 unstamped += 1;
                 continue;
             };
+            only_decoding_times &= packet.pts().is_none();
             last_duration = packet.duration().max(0);
             if time > latest.0 {
                 latest = (time, last_duration);
@@ -86,6 +88,12 @@ impl Timeline {
             timeline.ticks.sort_unstable();
             timeline.ticks.dedup();
             timeline.typical_interval = median_interval(&timeline.ticks);
+            if only_decoding_times {
+                // Some containers (AVI) tell when frames are decoded; a decoder shows them so many frames later.
+                let delay = i64::from(source.parameters.reorder_delay) * timeline.typical_interval;
+                timeline.ticks.iter_mut().for_each(|ticks| *ticks += delay);
+                latest.0 += delay;
+            }
             let duration = if latest.1 > 0 { latest.1 } else { last_duration.max(timeline.typical_interval) };
             timeline.end_ticks = timeline.ticks.last().map_or(0, |last| last + duration);
         } else {

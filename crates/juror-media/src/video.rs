@@ -46,7 +46,8 @@ pub struct VideoInfo {
     pub mirrored: bool,
     /// Code range; where the source says nothing, limited for Y'CbCr and full for R'G'B'.
     pub range: Range,
-    /// Y'CbCr matrix; where the source says nothing, BT.709 for video and BT.601 for still pictures.
+    /// Y'CbCr matrix; where the source says nothing, BT.709 for video and BT.601 for still pictures. BT.709 for R'G'B',
+    /// which is converted so.
     pub matrix: Matrix,
     /// Primaries, as far as the source says.
     pub primaries: Primaries,
@@ -209,7 +210,7 @@ fn describe(
         rotation: 0,
         mirrored: false,
         range: resolve_range(parameters.range, layout, is_image),
-        matrix: resolve_matrix(parameters.matrix, is_image),
+        matrix: if layout.is_rgb || layout.has_palette || layout.components == 2 { Matrix::Bt709 } else { resolve_matrix(parameters.matrix, is_image) },
         primaries: Primaries::from_code_point(parameters.primaries),
         transfer: Transfer::from_code_point(parameters.transfer),
         interlaced,
