@@ -50,8 +50,10 @@ tagged bt601.mkv smpte170m smpte170m smpte170m tv yuv420p
 tagged bt709.mkv bt709 bt709 bt709 tv yuv420p
 tagged bt2020.mkv bt2020nc bt2020 bt709 tv yuv420p10le
 tagged full-range.mkv bt709 bt709 bt709 pc yuv420p
-tagged pq.mkv bt2020nc bt2020 smpte2084 tv yuv420p10le
-tagged hlg.mkv bt2020nc bt2020 arib-std-b67 tv yuv420p10le
+# The upper half of these is a ramp of greys from black to the peak.
+ramp="yuv420p10le,geq=lum='if(lt(Y,H/2),64+876*X/(W-1),lum(X,Y))':cb='if(lt(Y,H/2),512,cb(X,Y))':cr='if(lt(Y,H/2),512,cr(X,Y))'"
+tagged pq.mkv bt2020nc bt2020 smpte2084 tv "$ramp"
+tagged hlg.mkv bt2020nc bt2020 arib-std-b67 tv "$ramp"
 
 # --- geometry ---------------------------------------------------------------------------------------------------------
 for turn in 90 180 270; do
@@ -100,6 +102,6 @@ printf '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nplain.ts\n#EXT-X-ENDLIST\n
 printf '\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\xff\xff\x00\x00\xff\xff\x08\x02\x00\x00\x00' >huge.png
 # A live recording: its header states no duration.
 ff -i plain.mp4 -c copy -f matroska - >no-duration.mkv
-# A flipped stretch in the middle of the video data.
-cp plain.mkv damaged.mkv
-printf '%2000s' | dd of=damaged.mkv bs=1 seek="$(($(stat -c %s plain.mkv) / 2))" conv=notrunc status=none
+# A stretch of zeros in the middle of the video data.
+cp faststart.mp4 damaged.mp4
+dd if=/dev/zero of=damaged.mp4 bs=1 count=3000 seek="$(($(stat -c %s faststart.mp4) / 2))" conv=notrunc status=none

@@ -47,7 +47,7 @@ impl Matrix {
     pub(crate) fn from_code_point(code: i32) -> Option<(Self, bool)> {
         match code {
             1 => Some((Self::Bt709, true)),
-            4 | 5 | 6 => Some((Self::Bt601, true)),
+            4..=6 => Some((Self::Bt601, true)),
             7 => Some((Self::Bt709, false)),
             9 => Some((Self::Bt2020, true)),
             10 => Some((Self::Bt2020, false)),

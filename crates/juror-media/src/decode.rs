@@ -102,10 +102,13 @@ impl FrameStream {
         let (source, decoder) = open_decoder(video)?;
         let timeline = &reading.timeline;
         let first = timeline.ticks.first().copied().unwrap_or(0);
-        let at = |secs: f64| first.saturating_add((secs / timeline.tick_secs).round() as i64);
+        // Outwards to whole ticks, but for what is rounding only.
+        let ticks = |secs: f64| secs / timeline.tick_secs;
+        let at_or_before = |secs: f64| first.saturating_add((ticks(secs) + 1e-3).floor() as i64);
+        let at_or_after = |secs: f64| first.saturating_add((ticks(secs) - 1e-3).ceil() as i64);
         Ok(Self {
-            start_ticks: window.start_secs().map_or(i64::MIN, at),
-            end_ticks: window.end_secs().map_or(i64::MAX, at),
+            start_ticks: window.start_secs().map_or(i64::MIN, at_or_before),
+            end_ticks: window.end_secs().map_or(i64::MAX, at_or_after),
             video: video.clone(),
             reading,
             source,
@@ -372,6 +375,11 @@ impl<'a> DecodedFrame<'a> {
     /// Seconds since the first frame of the video, as a player's clock shows.
     pub fn clock_secs(&self) -> f64 {
         self.pts_secs() - self.reading.timeline.start_secs()
+    }
+
+    /// When the next frame takes over, on the clock of [`DecodedFrame::clock_secs`].
+    pub fn clock_until_secs(&self) -> f64 {
+        self.until_secs() - self.reading.timeline.start_secs()
     }
 
     /// How long the frame is shown: until the next frame, or what the file (else the usual interval) says of the last.

@@ -102,11 +102,11 @@ impl ToneMapper {
         let to_bt709 = match primaries {
             Primaries::Bt2020 | Primaries::Unspecified => [
                 [1.660_491, -0.587_641, -0.072_850],
-                [-0.124_550, 1.132_900, -0.008_349],
-                [-0.018_151, -0.100_579, 1.118_730],
+                [-0.124_55, 1.132_9, -0.008_349],
+                [-0.018_151, -0.100_579, 1.118_73],
             ],
             Primaries::P3 => [
-                [1.224_940, -0.224_940, 0.0],
+                [1.224_94, -0.224_94, 0.0],
                 [-0.042_057, 1.042_057, 0.0],
                 [-0.019_638, -0.078_636, 1.098_274],
             ],
@@ -170,7 +170,7 @@ fn chroma_row(planes: &RawPlanes, plane: &[u16], row: usize) -> Vec<f32> {
     let rows = plane.len() / cw;
     let (near, far) = match planes.log2_chroma_height {
         0 => (row, row),
-        1 if row % 2 == 0 => (row / 2, (row / 2).saturating_sub(1)),
+        1 if row.is_multiple_of(2) => (row / 2, (row / 2).saturating_sub(1)),
         shift => (row >> shift, ((row >> shift) + usize::from(shift == 1)).min(rows - 1)),
     };
     let at = |column: usize| {

@@ -176,8 +176,7 @@ impl Sampler {
 
     /// Shows a frame to the sampler; gives the moment which it completes, if any. Only wanted frames are converted, once.
     pub fn visit(&mut self, frame: &DecodedFrame<'_>) -> Result<Option<Moment>> {
-        let until_secs =
-            if frame.is_last() { f64::INFINITY } else { frame.clock_secs() + frame.duration_secs() };
+        let until_secs = if frame.is_last() { f64::INFINITY } else { frame.clock_until_secs() };
         let wanted = self.wanted(until_secs);
         if !wanted.is_next && wanted.shown_at.is_empty() {
             return Ok(None);

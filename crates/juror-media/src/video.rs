@@ -210,7 +210,11 @@ fn describe(
         rotation: 0,
         mirrored: false,
         range: resolve_range(parameters.range, layout, is_image),
-        matrix: if layout.is_rgb || layout.has_palette || layout.components == 2 { Matrix::Bt709 } else { resolve_matrix(parameters.matrix, is_image) },
+        matrix: if layout.is_rgb || layout.has_palette || layout.components == 2 {
+            Matrix::Bt709
+        } else {
+            resolve_matrix(parameters.matrix, is_image)
+        },
         primaries: Primaries::from_code_point(parameters.primaries),
         transfer: Transfer::from_code_point(parameters.transfer),
         interlaced,

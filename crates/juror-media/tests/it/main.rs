@@ -1,4 +1,9 @@
-//! Integration tests of `juror-media`, in one binary.
-#![allow(clippy::unwrap_used)] // `allow-unwrap-in-tests` does not reach helper functions
+//! Proof of the reading half against independent decodes by the `ffmpeg` and `ffprobe` programs.
+#![allow(clippy::print_stderr)]
 
-mod distort;
+mod errors;
+mod media;
+mod picture;
+mod pixels;
+mod sampling;
+mod times;
