@@ -61,6 +61,12 @@ pub enum Error {
     /// An input that the model cannot take (sizes, counts, positions).
     #[error("{0}")]
     Input(String),
+    /// The video could not be read.
+    #[error(transparent)]
+    Media(#[from] juror_media::MediaError),
+    /// Parameters or optimiser: not what the model needs.
+    #[error(transparent)]
+    Nn(#[from] juror_nn::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -7,8 +7,15 @@ pub mod error;
 pub mod intern_vit;
 pub mod internvl3;
 pub mod interpolate;
+pub mod judge;
 pub mod layers;
+pub mod nano;
 pub mod qwen2;
 pub mod rotary;
 pub mod sequence;
 pub mod slowfast;
+
+pub use error::{Error, Result};
+pub use judge::{
+    Attribution, JudgeOptions, Lmm, ModelInfo, PairJudgement, ScoreJudgement, WatchOptions, Watched,
+};

@@ -1,1 +1,10 @@
 //! From unlabelled video to a better judge: simulators' labels, training, validation.
+
+pub mod body;
+pub mod config;
+pub mod data;
+pub mod decoder;
+pub mod engine;
+pub mod language;
+pub mod sft;
+pub mod validate;

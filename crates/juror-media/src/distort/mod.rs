@@ -22,7 +22,7 @@ pub use kind::{Group, Kind};
 
 pub(crate) use blur::Kernel;
 
-use crate::encode::Codec;
+use crate::encode::{Codec, EncodeOptions};
 use crate::{Frame, MediaError, Picture};
 use resample::Resampler;
 use tone::{Banding, ToneCurve};
@@ -123,11 +123,40 @@ fn resolution(scale: f64) -> Box<dyn Stage> {
     }))
 }
 
+/// Encodes a clip in memory and decodes it again; for presets and rates that no level stands for.
+///
+/// # Errors
+/// An encoder that this FFmpeg does not have, pictures of changing size.
+pub fn recode(frames: &[Frame], options: EncodeOptions) -> Result<Vec<Frame>, MediaError> {
+    let mut stage = codec::Recode::new(options, ClipInfo::of(frames));
+    let mut out = Vec::with_capacity(frames.len());
+    for frame in frames {
+        stage.push(frame.clone(), &mut out)?;
+    }
+    stage.finish(&mut out)?;
+    Ok(out)
+}
+
 impl Distortion {
+    /// The encoder and its settings, for the codec kinds.
+    pub fn encode_options(self) -> Option<EncodeOptions> {
+        let codec = match self.kind() {
+            Kind::H264 => Codec::H264,
+            Kind::Hevc => Codec::Hevc,
+            Kind::Vp9 => Codec::Vp9,
+            Kind::Av1 => Codec::Av1,
+            Kind::Mpeg4 => Codec::Mpeg4,
+            _ => return None,
+        };
+        Some(codec::options(codec, self.parameter()))
+    }
+
     /// The stage that applies this distortion.
     pub fn stage(self, info: ClipInfo, seed: u64) -> Box<dyn Stage> {
         let parameter = self.parameter();
-        let recode = |codec| Box::new(codec::Recode::new(codec::options(codec, parameter), info));
+        if let Some(options) = self.encode_options() {
+            return Box::new(codec::Recode::new(options, info));
+        }
         match self.kind() {
             Kind::GaussianBlur => {
                 let mut blur = blur::Blur::new(parameter);
@@ -155,11 +184,7 @@ impl Distortion {
             Kind::DroppedFrames => Box::new(temporal::DroppedFrames::new(parameter, seed)),
             Kind::Shake => Box::new(temporal::Shake::new(parameter, seed)),
             Kind::Flicker => Box::new(temporal::Flicker::new(parameter, seed)),
-            Kind::H264 => recode(Codec::H264),
-            Kind::Hevc => recode(Codec::Hevc),
-            Kind::Vp9 => recode(Codec::Vp9),
-            Kind::Av1 => recode(Codec::Av1),
-            Kind::Mpeg4 => recode(Codec::Mpeg4),
+            Kind::H264 | Kind::Hevc | Kind::Vp9 | Kind::Av1 | Kind::Mpeg4 => in_place(|_| ()),
         }
     }
 }

@@ -1,0 +1,92 @@
+//! Fragments: what survives of a moment's two frames, at native resolution.
+//!
+//! Quality lives in detail that shrinking destroys, so a 7 x 7 grid of 32 x 32 squares is cut from the picture
+//! as it is (FAST-VQA's grid mini-patch sampling), beside a 4 x 3 grid that tiles the whole picture shrunk to
+//! 128 x 96, for context. Both frames of a moment are cut at the same places. Planar YUV 4:2:0, 8 bit.
+//!
+//! One fragment is `FRAGMENT_BYTES` = 1536 bytes: Y `[32, 32]`, U `[16, 16]`, V `[16, 16]`. A moment is
+//! `[PLACES, 2 frames, FRAGMENT_BYTES]`, native places row by row first, then the context places.
+
+use juror_media::{Picture, Result};
+
+/// Side of a fragment in luma samples.
+pub const SIDE: usize = 32;
+/// Bytes of one fragment of one frame.
+pub const FRAGMENT_BYTES: usize = SIDE * SIDE + 2 * (SIDE / 2) * (SIDE / 2);
+/// Fragments along each axis of the native grid.
+pub const GRID: usize = 7;
+/// Native fragments of a moment.
+pub const NATIVE_PLACES: usize = GRID * GRID;
+const CONTEXT_COLUMNS: usize = 4;
+const CONTEXT_ROWS: usize = 3;
+/// Context fragments of a moment.
+pub const CONTEXT_PLACES: usize = CONTEXT_COLUMNS * CONTEXT_ROWS;
+/// All fragments of a moment.
+pub const PLACES: usize = NATIVE_PLACES + CONTEXT_PLACES;
+/// Bytes of a whole moment.
+pub const MOMENT_BYTES: usize = PLACES * 2 * FRAGMENT_BYTES;
+
+/// Where the native grid lies: shifted by a few samples in training, so that the codec's block grid does not
+/// always meet the fragments in the same way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offset {
+    /// Luma samples to the right; even.
+    pub x: usize,
+    /// Luma samples down; even.
+    pub y: usize,
+}
+
+/// Cuts the fragments of one moment out of its two neighbouring frames: `[PLACES, 2, FRAGMENT_BYTES]`.
+///
+/// # Errors
+/// Only where a picture cannot be resized.
+pub fn cut(first: &Picture, second: &Picture, offset: Offset) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(MOMENT_BYTES);
+    for row in 0..GRID {
+        for column in 0..GRID {
+            for picture in [first, second] {
+                let x = place(column, GRID, picture.width(), offset.x);
+                let y = place(row, GRID, picture.height(), offset.y);
+                copy_fragment(picture, x, y, &mut out);
+            }
+        }
+    }
+    let shrink = |picture: &Picture| picture.resized(CONTEXT_COLUMNS * SIDE, CONTEXT_ROWS * SIDE);
+    let shrunk = [shrink(first)?, shrink(second)?];
+    for row in 0..CONTEXT_ROWS {
+        for column in 0..CONTEXT_COLUMNS {
+            for picture in &shrunk {
+                copy_fragment(picture, column * SIDE, row * SIDE, &mut out);
+            }
+        }
+    }
+    debug_assert_eq!(out.len(), MOMENT_BYTES);
+    Ok(out)
+}
+
+/// Left (or top) edge of grid cell `index` along an axis of `size` samples: cells spread evenly from edge to
+/// edge, on even samples so that chroma stays aligned.
+fn place(index: usize, cells: usize, size: usize, offset: usize) -> usize {
+    let free = size.saturating_sub(SIDE);
+    let at = free * index / (cells - 1);
+    (at + offset).min(free) & !1
+}
+
+/// Appends Y, U and V of the square at (`x`, `y`); samples beyond the picture repeat its edge.
+fn copy_fragment(picture: &Picture, x: usize, y: usize, out: &mut Vec<u8>) {
+    let (width, height) = (picture.width(), picture.height());
+    copy_square(picture.y(), width, height, x, y, SIDE, out);
+    let (chroma_width, chroma_height) = (width.div_ceil(2), height.div_ceil(2));
+    copy_square(picture.u(), chroma_width, chroma_height, x / 2, y / 2, SIDE / 2, out);
+    copy_square(picture.v(), chroma_width, chroma_height, x / 2, y / 2, SIDE / 2, out);
+}
+
+fn copy_square(plane: &[u8], width: usize, height: usize, x: usize, y: usize, side: usize, out: &mut Vec<u8>) {
+    for row in y..y + side {
+        let line = &plane[row.min(height - 1) * width..][..width];
+        let from = x.min(width);
+        let inside = (width - from).min(side);
+        out.extend_from_slice(&line[from..from + inside]);
+        out.extend(std::iter::repeat_n(line[width - 1], side - inside));
+    }
+}

@@ -1,0 +1,259 @@
+//! `nano`: juror's own small model, whose weights are inside the program.
+//!
+//! The parts of the large judges in miniature, trained by juror's own pipeline (`juror train sft`):
+//! `observation` (fragments of a few moments, a profile of all frames, viewing facts) -> `body` (mixers over
+//! DCT patches, quality logits, distortions) -> `decoder` (writes the reasons, corrects the margin).
+//! What it follows and measured: the design notes `nano.md`; its own figures: `MODEL_CARD.md` beside the weights.
+
+mod body;
+mod config;
+mod decoder;
+mod fragments;
+mod observation;
+mod patches;
+mod profile;
+mod voice;
+mod watch;
+
+pub use body::{Body, BodyOutput, FACTS_LEN, Views, is_temporal, kind_index};
+pub use config::{Calibration, KINDS, NanoConfig};
+pub use decoder::{Cache, Decoder, VideoFeatures};
+pub use fragments::{CONTEXT_PLACES, FRAGMENT_BYTES, MOMENT_BYTES, NATIVE_PLACES, Offset, PLACES};
+pub use observation::{Moment, Observation, facts, moment_frames, observe_frames};
+pub use patches::{PATCH_LEN, PATCHES, features as patch_features};
+pub use profile::{HOLD_CENTRE, PROFILE_LEN, ProfileBuilder};
+pub use voice::{COMPARE, DESCRIBE, END, Voice};
+
+use crate::error::{Error, Result};
+use crate::judge::{
+    Attribution, JudgeOptions, Lmm, ModelInfo, PairJudgement, ScoreJudgement, WatchOptions, Watched,
+};
+use candle_core::{Device, IndexOp, Tensor};
+use juror_media::Video;
+use juror_nn::params::Params;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::time::Instant;
+
+/// The embedded weights and what goes with them.
+mod embedded {
+    pub(super) const WEIGHTS: &[u8] = include_bytes!("../../weights/nano/model.safetensors");
+    pub(super) const CONFIG: &str = include_str!("../../weights/nano/config.json");
+    pub(super) const TOKENIZER: &[u8] = include_bytes!("../../weights/nano/tokenizer.json");
+}
+
+/// A severity below this is not reported.
+const REPORTED_SEVERITY: f64 = 0.12;
+/// Margins below this, in points, have no sign worth agreeing on.
+const NO_SIGN: f64 = 0.05;
+/// Standard deviation of one viewer's opinion, in points: two viewers' difference is this times root two.
+const VIEWER_SD: f64 = 0.7;
+
+/// The model, ready to judge.
+pub struct Nano {
+    info: ModelInfo,
+    config: NanoConfig,
+    body: Body,
+    decoder: Decoder,
+    voice: Voice,
+}
+
+impl Nano {
+    /// The model inside this program.
+    ///
+    /// # Errors
+    /// Only if the program was built with broken weights.
+    pub fn embedded() -> Result<Self> {
+        Self::from_parts("nano", embedded::WEIGHTS, embedded::CONFIG, embedded::TOKENIZER)
+    }
+
+    /// A model from a folder with `config.json`, `model.safetensors` and `tokenizer.json`, as training writes it.
+    ///
+    /// # Errors
+    /// When a file is missing or does not fit the others.
+    pub fn from_folder(folder: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).map_err(|source| Error::Io { source, path })
+        };
+        let config = String::from_utf8_lossy(&read("config.json")?).into_owned();
+        let name = folder.file_name().map_or_else(|| "nano".into(), |n| n.to_string_lossy().into_owned());
+        Self::from_parts(&name, &read("model.safetensors")?, &config, &read("tokenizer.json")?)
+            .map_err(|e| Error::Checkpoint { message: e.to_string(), path: folder.to_owned() })
+    }
+
+    fn from_parts(name: &str, weights: &[u8], config: &str, tokenizer: &[u8]) -> Result<Self> {
+        let config: NanoConfig =
+            serde_json::from_str(config).map_err(|e| Error::Input(format!("config.json: {e}")))?;
+        config.check()?;
+        let params = Params::from_bytes(weights, &Device::Cpu)?;
+        let body = Body::new(&params, &config)?;
+        let decoder = Decoder::new(&params, &config)?;
+        params.verify()?;
+        let sha256 = Sha256::digest(weights).iter().map(|b| format!("{b:02x}")).collect();
+        let voice = Voice::from_bytes(tokenizer)?;
+        Ok(Self { info: ModelInfo { name: name.to_owned(), sha256 }, config, body, decoder, voice })
+    }
+
+    /// Sizes and calibration.
+    #[must_use]
+    pub fn config(&self) -> &NanoConfig {
+        &self.config
+    }
+
+    /// The body, for measuring and training.
+    #[must_use]
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// The vision stage of one observation. `codec_kind` is what compression is called in its attributions.
+    ///
+    /// # Errors
+    /// Only where tensor work fails.
+    pub fn watched(&self, observation: &Observation, codec_kind: Option<&'static str>) -> Result<Watched> {
+        let started = Instant::now();
+        let features = look(&self.body, observation)?;
+        Ok(Watched {
+            frames_sampled_secs: observation.moments.iter().map(|m| m.pts_secs).collect(),
+            warnings: Vec::new(),
+            decode_secs: 0.0,
+            vision_secs: started.elapsed().as_secs_f64(),
+            codec_kind,
+            features,
+        })
+    }
+
+    /// Margin of A over B by the cheap path (`hidden` of the question) and, if wanted, the written reasons.
+    fn ask(&self, a: &VideoFeatures, b: &VideoFeatures, rationale: bool) -> Result<(f64, Option<String>)> {
+        let videos = Tensor::cat(&[self.decoder.project(a, 0)?, self.decoder.project(b, 1)?], 1)?;
+        let mut talk = self.voice.ask(&self.decoder, &videos, COMPARE)?;
+        let text = if rationale { Some(talk.write()?) } else { None };
+        let margin = self.decoder.margin(talk.question(), &a.rank()?, &b.rank()?)?;
+        Ok((f64::from(margin.to_vec1::<f32>()?[0]), text))
+    }
+
+    fn attributions(&self, video: &Watched) -> Result<Vec<Attribution>> {
+        let verdict: Vec<f32> = video.features.verdict.i(0)?.to_vec1()?;
+        let (dominant, severity) = verdict[4..].split_at(1 + KINDS.len());
+        let highest = dominant.iter().copied().fold(f32::MIN, f32::max);
+        let total: f32 = dominant.iter().map(|x| (x - highest).exp()).sum();
+        let mut seen: Vec<(f64, Attribution)> = KINDS
+            .iter()
+            .enumerate()
+            .map(|(i, &kind)| {
+                let probability = f64::from((dominant[i + 1] - highest).exp() / total);
+                let severity = sigmoid(f64::from(severity[i]));
+                let kind = if kind == "compression" { video.codec_kind.unwrap_or(kind) } else { kind };
+                (probability + severity, Attribution { kind: kind.to_owned(), severity })
+            })
+            .filter(|(_, seen)| seen.severity >= REPORTED_SEVERITY)
+            .collect();
+        seen.sort_by(|a, b| b.0.total_cmp(&a.0));
+        Ok(seen.into_iter().map(|(_, seen)| seen).collect())
+    }
+}
+
+/// Rank and score logits by aspect.
+struct Logits {
+    rank_visual: f64,
+    rank_temporal: f64,
+    score_visual: f64,
+    score_temporal: f64,
+}
+
+impl Logits {
+    fn of(features: &VideoFeatures) -> Result<Self> {
+        let v: Vec<f32> = features.verdict.i(0)?.to_vec1()?;
+        let at = |i: usize| f64::from(v[i]);
+        Ok(Self { rank_visual: at(0), rank_temporal: at(1), score_visual: at(2), score_temporal: at(3) })
+    }
+
+    /// What the temporal faults cost, in points (never positive).
+    fn temporal_points(&self) -> f64 {
+        4.0 * (sigmoid(self.rank_visual + self.rank_temporal) - sigmoid(self.rank_visual))
+    }
+}
+
+/// The vision stage: all moments, all places.
+pub(crate) fn look(body: &Body, observation: &Observation) -> candle_core::Result<VideoFeatures> {
+    let moments = observation.moments.len();
+    let bytes: Vec<u8> = observation.moments.iter().flat_map(|m| m.fragments.iter().copied()).collect();
+    let shape = (1, moments, PLACES, PATCHES, PATCH_LEN);
+    let patches = Tensor::from_vec(patch_features(&bytes), shape, &Device::Cpu)?;
+    let profile = Tensor::new(&observation.profile[..], &Device::Cpu)?.unsqueeze(0)?;
+    let facts = Tensor::new(&observation.facts[..], &Device::Cpu)?.unsqueeze(0)?;
+    let out = body.forward(&patches, NATIVE_PLACES, &profile, &facts)?;
+    VideoFeatures::new(&out, &profile)
+}
+
+impl Lmm for Nano {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn watch(&self, video: &mut Video, options: &WatchOptions, progress: &dyn Fn(f64)) -> Result<Watched> {
+        let started = Instant::now();
+        let moments = options.frames.unwrap_or(self.config.moments);
+        let (observation, warnings) = watch::observe(video, moments, options, progress)?;
+        let decode_secs = started.elapsed().as_secs_f64();
+        let codec_kind = watch::codec_kind(&video.info().codec);
+        Ok(Watched { warnings, decode_secs, ..self.watched(&observation, codec_kind)? })
+    }
+
+    fn compare(&self, a: &Watched, b: &Watched, options: &JudgeOptions) -> Result<PairJudgement> {
+        let started = Instant::now();
+        let (forward, rationale) = self.ask(&a.features, &b.features, options.rationale)?;
+        let (margin, order_agreement) = if options.single_order {
+            (forward, None)
+        } else {
+            let backward = self.ask(&b.features, &a.features, false)?.0;
+            // Exactly antisymmetric: swapping A and B swaps `forward` and `backward`.
+            ((forward - backward) / 2.0, Some(forward * backward <= 0.0 || forward.abs().max(backward.abs()) < NO_SIGN))
+        };
+        let sd = self.config.calibration.margin_sd;
+        let temporal = Logits::of(&a.features)?.temporal_points() - Logits::of(&b.features)?.temporal_points();
+        Ok(PairJudgement {
+            margin,
+            margin_sd: sd,
+            probability: normal_cdf(margin / (sd * sd + 2.0 * VIEWER_SD * VIEWER_SD).sqrt()),
+            visual: margin - temporal,
+            temporal,
+            distortions_a: self.attributions(a)?,
+            distortions_b: self.attributions(b)?,
+            rationale,
+            order_agreement,
+            language_secs: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn score(&self, video: &Watched, options: &JudgeOptions) -> Result<ScoreJudgement> {
+        let started = Instant::now();
+        let logits = Logits::of(&video.features)?;
+        let rationale = if options.rationale {
+            let tokens = self.decoder.project(&video.features, 0)?;
+            Some(self.voice.ask(&self.decoder, &tokens, DESCRIBE)?.write()?)
+        } else {
+            None
+        };
+        let points = |logit: f64| 1.0 + 4.0 * sigmoid(logit);
+        Ok(ScoreJudgement {
+            score: points(logits.score_visual + logits.score_temporal),
+            score_sd: self.config.calibration.score_sd,
+            visual: points(logits.score_visual),
+            // Motion alone: what an otherwise flawless video (sigmoid(3.5) = .97) would get.
+            temporal: points(3.5 + logits.score_temporal),
+            distortions: self.attributions(video)?,
+            rationale,
+            language_secs: started.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn normal_cdf(x: f64) -> f64 {
+    0.5 * libm::erfc(-x / std::f64::consts::SQRT_2)
+}

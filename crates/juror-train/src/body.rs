@@ -1,0 +1,278 @@
+//! Training the body: ranking within a content, regression to the yardstick, attribution of distortions.
+//!
+//! A batch is a few groups (one source each) times some of their versions, with random moments and places of
+//! each. For versions i, j of one group whose order is known, with rank logit r, score logit s and yardstick Q:
+//!
+//! ```text
+//! rank              mean over ordered pairs of softplus(r_worse - r_better)
+//! rank_regression   smooth-L1 of sigmoid(r) against Q, beta 0.1
+//! score_rank, score_regression: the same of s
+//! cross_rank        as rank, of s, over pairs of different groups with |Q_i - Q_j| > 0.12
+//! dominant          cross-entropy of the dominant distortion, 5 % label smoothing
+//! severity          binary cross-entropy against level / 5 per kind
+//! aspect            temporal penalties of versions without temporal fault towards 0; visual logits of versions
+//!                   with temporal faults only towards their source's
+//! ```
+//!
+//! Weights and their trade-offs: `nano.md`, section "What matters", 3.
+
+use crate::config::{BodyTraining, BodyWeights};
+use crate::data::groups::{Example, GroupFile};
+use crate::engine::{BatchLoss, Fit};
+use anyhow::Result;
+use candle_core::{D, Device, Tensor};
+use candle_nn::ops::sigmoid;
+use juror_lmm::nano::{
+    Body, CONTEXT_PLACES, FACTS_LEN, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, PATCH_LEN, PATCHES, PLACES,
+    PROFILE_LEN, patch_features,
+};
+use juror_nn::params::Params;
+use juror_nn::rng;
+use rand::seq::{IndexedRandom, SliceRandom, index};
+use rand::{Rng, RngExt};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Levels of one family closer than this are not ordered.
+const LEVEL_GAP: f64 = 0.3;
+/// Yardsticks of different families closer than this are not ordered.
+const QUALITY_GAP: f64 = 0.1;
+/// The same across contents.
+const CROSS_GAP: f64 = 0.12;
+
+/// Trains a body on `groups`; returns the averaged weights.
+///
+/// # Errors
+/// When the data cannot be read or a checkpoint not be written.
+pub fn train(
+    config: &BodyTraining,
+    model: &NanoConfig,
+    groups: &[GroupFile],
+    seed: u64,
+    dir: &Path,
+) -> Result<BTreeMap<String, Tensor>> {
+    let params = Params::seeded(rng::derive_named(seed, "body"), &Device::Cpu);
+    let body = Body::new(&params, model)?;
+    tracing::info!("body: {} parameters, {} groups", params.count(), groups.len());
+    let fit = Fit {
+        name: "body",
+        steps: config.steps,
+        learning_rate: config.learning_rate,
+        warmup_steps: config.warmup_steps,
+        weight_decay: config.weight_decay,
+        max_grad_norm: config.max_grad_norm,
+        ema_decay: config.ema_decay,
+        save_steps: config.save_steps,
+    };
+    let batches = rng::derive_named(seed, "body batches");
+    fit.run(dir, &params, |step| {
+        let batch = Batch::draw(config, groups, &mut rng::stream(batches, &[step as u64]))?;
+        batch.loss(&body, &config.weights)
+    })
+}
+
+/// Versions of a few groups, and what is known of them.
+struct Batch<'a> {
+    patches: Tensor, // [videos, moments, places, 16, 384]
+    native: usize,
+    profile: Tensor, // [videos, 48]
+    facts: Tensor,   // [videos, 6]
+    /// Group number within the batch, beside the example.
+    videos: Vec<(usize, &'a Example)>,
+}
+
+impl<'a> Batch<'a> {
+    fn draw(config: &BodyTraining, groups: &'a [GroupFile], rng: &mut impl Rng) -> Result<Self> {
+        let mut videos = Vec::new();
+        let (mut fragments, mut profile, mut facts) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, group) in index::sample(rng, groups.len(), config.groups.min(groups.len())).iter().enumerate() {
+            let group = &groups[group];
+            for version in choose_versions(&group.examples, config.versions, rng) {
+                let example = &group.examples[version];
+                for moment in index::sample(rng, group.moments, config.moments.min(group.moments)) {
+                    let bytes = group.fragments(version, moment)?;
+                    let mut place = |p: usize| {
+                        fragments.extend_from_slice(&bytes[p * 2 * FRAGMENT_BYTES..][..2 * FRAGMENT_BYTES]);
+                    };
+                    index::sample(rng, NATIVE_PLACES, config.native_places).iter().for_each(&mut place);
+                    let context = index::sample(rng, CONTEXT_PLACES, config.context_places);
+                    context.iter().for_each(|p| place(NATIVE_PLACES + p));
+                }
+                profile.extend_from_slice(&example.profile);
+                facts.extend_from_slice(&example.facts);
+                videos.push((number, example));
+            }
+        }
+        let places = config.native_places + config.context_places;
+        let shape = (videos.len(), (), places, PATCHES, PATCH_LEN);
+        debug_assert!(places <= PLACES);
+        Ok(Self {
+            patches: Tensor::from_vec(patch_features(&fragments), shape, &Device::Cpu)?,
+            native: config.native_places,
+            profile: Tensor::from_vec(profile, (videos.len(), PROFILE_LEN), &Device::Cpu)?,
+            facts: Tensor::from_vec(facts, (videos.len(), FACTS_LEN), &Device::Cpu)?,
+            videos,
+        })
+    }
+
+    fn loss(&self, body: &Body, weights: &BodyWeights) -> Result<BatchLoss> {
+        let n = self.videos.len();
+        let out = body.forward(&self.patches, self.native, &self.profile, &self.facts)?;
+        let rank = (&out.rank_visual + &out.rank_temporal)?; // [videos]
+        let score = (&out.score_visual + &out.score_temporal)?;
+        let quality = self.column(|e| e.quality)?;
+
+        let (within, across) = self.orders();
+        let terms = [
+            ("rank", weights.rank, pair_loss(&rank, &within, n)?),
+            ("rank_regression", weights.rank_regression, regression(&rank, &quality)?),
+            ("score_rank", weights.score_rank, pair_loss(&score, &within, n)?),
+            ("score_regression", weights.score_regression, regression(&score, &quality)?),
+            ("cross_rank", weights.cross_rank, pair_loss(&score, &across, n)?),
+            ("dominant", weights.dominant, self.dominant_loss(&out.dominant)?),
+            ("severity", weights.severity, self.severity_loss(&out.severity)?),
+            ("aspect", weights.aspect, self.aspect_loss(&[
+                (&out.rank_visual, &out.rank_temporal),
+                (&out.score_visual, &out.score_temporal),
+            ])?),
+        ];
+        let mut loss = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
+        let mut log = Vec::with_capacity(terms.len());
+        for (name, weight, term) in &terms {
+            loss = (loss + (term * *weight)?)?;
+            log.push((*name, f64::from(term.to_scalar::<f32>()?)));
+        }
+        Ok(BatchLoss { loss, terms: log })
+    }
+
+    fn column(&self, value: impl Fn(&Example) -> f64) -> Result<Tensor> {
+        let values: Vec<f32> = self.videos.iter().map(|(_, e)| value(e) as f32).collect();
+        Ok(Tensor::from_vec(values, self.videos.len(), &Device::Cpu)?)
+    }
+
+    /// Ordered pairs (better, worse) within groups and across them.
+    fn orders(&self) -> (Vec<(usize, usize)>, Vec<(usize, usize)>) {
+        let (mut within, mut across) = (Vec::new(), Vec::new());
+        for (i, (group_i, a)) in self.videos.iter().enumerate() {
+            for (j, (group_j, b)) in self.videos.iter().enumerate() {
+                if group_i == group_j && a.better_than(b) {
+                    within.push((i, j));
+                } else if group_i != group_j && a.quality - b.quality > CROSS_GAP {
+                    across.push((i, j));
+                }
+            }
+        }
+        (within, across)
+    }
+
+    fn dominant_loss(&self, logits: &Tensor) -> Result<Tensor> {
+        let classes = 1 + KINDS.len();
+        let smoothing = 0.05;
+        let mut target = vec![(smoothing / classes as f64) as f32; self.videos.len() * classes];
+        for ((_, example), row) in self.videos.iter().zip(target.chunks_exact_mut(classes)) {
+            row[example.dominant().map_or(0, |kind| kind + 1)] += 1.0 - smoothing as f32;
+        }
+        let target = Tensor::from_vec(target, (self.videos.len(), classes), &Device::Cpu)?;
+        let log_probability = candle_nn::ops::log_softmax(logits, D::Minus1)?;
+        Ok((target * log_probability)?.sum(D::Minus1)?.mean_all()?.neg()?)
+    }
+
+    fn severity_loss(&self, logits: &Tensor) -> Result<Tensor> {
+        let target: Vec<f32> = self.videos.iter().flat_map(|(_, e)| e.severities()).collect();
+        let target = Tensor::from_vec(target, (self.videos.len(), KINDS.len()), &Device::Cpu)?;
+        // Cross-entropy of a sigmoid: softplus(x) - x * target.
+        Ok((softplus(logits)? - (logits * target)?)?.mean_all()?)
+    }
+
+    fn aspect_loss(&self, heads: &[(&Tensor, &Tensor)]) -> Result<Tensor> {
+        let source_of: Vec<u32> = self
+            .videos
+            .iter()
+            .map(|(group, _)| self.videos.iter().position(|(g, e)| g == group && e.is_source()))
+            .zip(0u32..)
+            .map(|(source, own)| source.map_or(own, |s| s as u32))
+            .collect();
+        let source_of = Tensor::from_vec(source_of, self.videos.len(), &Device::Cpu)?;
+        let flag = |yes: bool| f64::from(u8::from(yes));
+        let steady = self.column(|e| flag(!e.has_fault(true)))?;
+        let only_temporal = self.column(|e| flag(e.has_fault(true) && !e.has_fault(false)))?;
+        let mut loss = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
+        for (visual, temporal) in heads {
+            let source = visual.contiguous()?.index_select(&source_of, 0)?.detach();
+            let drift = ((*visual - source)?.sqr()? * &only_temporal)?.mean_all()?;
+            let blame = (temporal.sqr()? * &steady)?.mean_all()?;
+            loss = ((loss + drift)? + blame)?;
+        }
+        Ok(loss)
+    }
+}
+
+/// The source, then whole families so that severities meet, then whatever fills the number.
+fn choose_versions(examples: &[Example], count: usize, rng: &mut impl Rng) -> Vec<usize> {
+    let mut chosen = vec![0];
+    let mut rest: Vec<usize> = (1..examples.len()).collect();
+    rest.shuffle(rng);
+    while chosen.len() < count {
+        let Some(&seed) = rest.iter().find(|i| !chosen.contains(i)) else { break };
+        chosen.push(seed);
+        let family = examples[seed].version.family();
+        let siblings: Vec<usize> = rest
+            .iter()
+            .copied()
+            .filter(|i| !chosen.contains(i) && family.is_some() && examples[*i].version.family() == family)
+            .collect();
+        let take = rng.random_range(1..=2).min(count - chosen.len());
+        chosen.extend(siblings.sample(rng, take.min(siblings.len())).copied());
+    }
+    chosen.truncate(count);
+    chosen
+}
+
+fn softplus(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
+}
+
+/// Mean of `softplus(worse - better)` over the pairs.
+fn pair_loss(logit: &Tensor, pairs: &[(usize, usize)], n: usize) -> Result<Tensor> {
+    if pairs.is_empty() {
+        return Ok(logit.zeros_like()?.sum_all()?);
+    }
+    let mut weight = vec![0f32; n * n]; // [better, worse]
+    for &(better, worse) in pairs {
+        weight[better * n + worse] = 1.0 / pairs.len() as f32;
+    }
+    let weight = Tensor::from_vec(weight, (n, n), &Device::Cpu)?;
+    let lead = logit.unsqueeze(1)?.broadcast_sub(&logit.unsqueeze(0)?)?; // [better, worse]
+    Ok((softplus(&lead.neg()?)? * weight)?.sum_all()?)
+}
+
+/// Four times the smooth-L1 distance (beta 0.1) of `sigmoid(logit)` from `quality`.
+fn regression(logit: &Tensor, quality: &Tensor) -> Result<Tensor> {
+    let beta = 0.1;
+    let error = (sigmoid(logit)? - quality)?.abs()?;
+    let inside = error.minimum(beta)?;
+    let smooth = ((inside.sqr()? / (2.0 * beta))? + (error - inside)?)?;
+    Ok((smooth.mean_all()? * 4.0)?)
+}
+
+impl Example {
+    /// Whether this version is known to look better than `other` of the same group.
+    #[must_use]
+    pub fn better_than(&self, other: &Self) -> bool {
+        if self.same_pixels_as_source && other.same_pixels_as_source {
+            return false;
+        }
+        if self.is_source() {
+            return true;
+        }
+        if other.is_source() {
+            return false;
+        }
+        match (self.version.family(), other.version.family()) {
+            (Some(a), Some(b)) if a == b => {
+                other.version.steps[0].level - self.version.steps[0].level > LEVEL_GAP
+            }
+            _ => self.quality - other.quality > QUALITY_GAP,
+        }
+    }
+}

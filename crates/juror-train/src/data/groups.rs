@@ -1,0 +1,342 @@
+//! Groups: all versions of one source at one size, observed, with what is known of each.
+//!
+//! One safetensors file per group, written atomically, so that a stopped run goes on where it was:
+//! `fragments` u8 `[versions, moments, PLACES, 2, FRAGMENT_BYTES]`; everything else is JSON in the metadata.
+
+use super::sources::Source;
+use super::versions::{self, Place, Version};
+use super::yardstick as full_reference;
+use crate::config::{DataConfig, YardstickConfig};
+use anyhow::{Context, Result, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use juror_lmm::nano::{FACTS_LEN, KINDS, MOMENT_BYTES, NanoConfig, Offset, kind_index, observe_frames};
+use juror_media::distort::{self, Chain, Distortion, Kind};
+use juror_media::encode::EncodeOptions;
+use juror_media::{Frame, Picture};
+use memmap2::Mmap;
+use rand::RngExt;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// One version of a group and what is known of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Example {
+    /// How it was made.
+    pub version: Version,
+    /// Quality 0..1 of single pictures, by the yardstick and its bounds.
+    pub visual: f64,
+    /// Quality 0..1 of motion alone.
+    pub temporal: f64,
+    /// `visual * temporal`: the target.
+    pub quality: f64,
+    /// True where the distortion was too mild to change a sample of the pictures looked at.
+    pub same_pixels_as_source: bool,
+    /// See `juror_lmm::nano`.
+    pub profile: Vec<f32>,
+    /// See `juror_lmm::nano`.
+    pub facts: [f32; FACTS_LEN],
+}
+
+impl Example {
+    /// Whether this is the untouched source.
+    #[must_use]
+    pub fn is_source(&self) -> bool {
+        self.version.steps.is_empty()
+    }
+
+    /// Whether a temporal (or else a visual) distortion was applied.
+    #[must_use]
+    pub fn has_fault(&self, temporal: bool) -> bool {
+        self.version.steps.iter().any(|step| named(&step.kind).is_ok_and(|k| k.is_temporal() == temporal))
+    }
+
+    /// Severity 0..1 per kind that the model names.
+    #[must_use]
+    pub fn severities(&self) -> [f32; KINDS.len()] {
+        let mut out = [0f32; KINDS.len()];
+        if !self.same_pixels_as_source {
+            for step in &self.version.steps {
+                if let Some(index) = model_kind(&step.kind) {
+                    out[index] = out[index].max((step.level / 5.0) as f32);
+                }
+            }
+        }
+        out
+    }
+
+    /// The kind with the highest severity, if any is visible.
+    #[must_use]
+    pub fn dominant(&self) -> Option<usize> {
+        let severities = self.severities();
+        let best = (0..severities.len()).max_by(|&a, &b| severities[a].total_cmp(&severities[b]))?;
+        (severities[best] > 0.06).then_some(best)
+    }
+}
+
+/// The model's kind for a simulator's: all lossy video codecs are one.
+fn model_kind(kind: &str) -> Option<usize> {
+    kind_index(if named(kind).is_ok_and(Kind::is_codec) { "compression" } else { kind })
+}
+
+fn named(kind: &str) -> Result<Kind> {
+    Ok(kind.parse::<Kind>()?)
+}
+
+/// A group on disk, memory-mapped.
+pub struct GroupFile {
+    /// The source's id.
+    pub id: String,
+    /// The source first.
+    pub examples: Vec<Example>,
+    /// Moments per version.
+    pub moments: usize,
+    map: Mmap,
+    data_start: usize,
+}
+
+impl GroupFile {
+    /// The fragments of one moment, `[PLACES, 2, FRAGMENT_BYTES]`.
+    ///
+    /// # Errors
+    /// When the file is shorter than it says.
+    pub fn fragments(&self, version: usize, moment: usize) -> Result<&[u8]> {
+        let start = self.data_start + (version * self.moments + moment) * MOMENT_BYTES;
+        self.map.get(start..start + MOMENT_BYTES).with_context(|| format!("group {} is cut short", self.id))
+    }
+
+    /// Opens a group.
+    ///
+    /// # Errors
+    /// When the file is missing or is no group.
+    #[allow(unsafe_code)]
+    pub fn open(path: &Path) -> Result<Self> {
+        let context = || format!("in {}", path.display());
+        let file = std::fs::File::open(path).with_context(context)?;
+        // SAFETY: groups are written under another name and renamed, and never changed afterwards.
+        let map = unsafe { Mmap::map(&file) }.with_context(context)?;
+        let (header_len, metadata) = safetensors::SafeTensors::read_metadata(&map).with_context(context)?;
+        let text = metadata.metadata().as_ref().and_then(|m| m.get("group")).with_context(context)?;
+        let Header { id, moments, examples } = serde_json::from_str(text).with_context(context)?;
+        let data_start = 8 + header_len;
+        ensure!(
+            map.len() == data_start + examples.len() * moments * MOMENT_BYTES,
+            "{} has {} bytes, which does not fit its header",
+            path.display(),
+            map.len()
+        );
+        Ok(Self { id, examples, moments, map, data_start })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    id: String,
+    moments: usize,
+    examples: Vec<Example>,
+}
+
+/// Makes every group that is not there yet and opens all of them. Sources that cannot be used are told and
+/// left out.
+///
+/// # Errors
+/// When a group cannot be written, or none is left.
+pub fn prepare(config: &DataConfig, model: &NanoConfig, sources: &[Source], dir: &Path) -> Result<Vec<GroupFile>> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let bar = ProgressBar::new(sources.len() as u64).with_prefix("data");
+    bar.set_style(ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} groups {eta} left")?);
+    let made: Vec<Result<Option<GroupFile>>> = sources
+        .par_iter()
+        .map(|source| {
+            let path = dir.join(format!("{}.safetensors", source.id));
+            if !path.exists()
+                && let Err(error) = make(config, model, source, &path)
+            {
+                tracing::warn!("left out {}: {error:#}", source.id);
+                bar.inc(1);
+                return Ok(None);
+            }
+            bar.inc(1);
+            GroupFile::open(&path).map(Some)
+        })
+        .collect();
+    bar.finish_and_clear();
+    let mut groups = Vec::new();
+    for group in made {
+        groups.extend(group?);
+    }
+    if groups.is_empty() {
+        bail!("no source could be used");
+    }
+    Ok(groups)
+}
+
+fn make(config: &DataConfig, model: &NanoConfig, source: &Source, path: &Path) -> Result<()> {
+    let frames = source.load(config)?;
+    let mut rng = juror_nn::rng::stream(source.seed, &[1]);
+    let held_out = config.held_out_codecs.iter().map(|k| named(k)).collect::<Result<Vec<_>>>()?;
+    let mut examples = Vec::new();
+    let mut fragments = Vec::new();
+    for version in versions::draw(config.versions, &held_out, &mut rng) {
+        let seed = rng.random();
+        let offset = Offset { x: 2 * rng.random_range(0..5), y: 2 * rng.random_range(0..5) };
+        let shown = apply(&version, &frames, seed).with_context(|| format!("{version:?}"))?;
+        let observation = observe_frames(&shown, model.moments, offset)?;
+        for moment in &observation.moments {
+            fragments.extend_from_slice(&moment.fragments);
+        }
+        let pictures = |frames: &[Frame]| -> Vec<usize> {
+            juror_lmm::nano::moment_frames(frames.len(), model.moments).iter().map(|m| m.0).collect()
+        };
+        let judged = judge(&config.yardstick, &version, &frames, &shown, &pictures(&frames))?;
+        examples.push(Example {
+            visual: judged.visual,
+            temporal: judged.temporal,
+            quality: judged.visual * judged.temporal,
+            same_pixels_as_source: judged.same_pixels,
+            profile: observation.profile.to_vec(),
+            facts: observation.facts,
+            version,
+        });
+    }
+    let header = Header { id: source.id.clone(), moments: model.moments, examples };
+    write(&header, &fragments, path)
+}
+
+fn write(header: &Header, fragments: &[u8], path: &Path) -> Result<()> {
+    let shape = vec![header.examples.len(), header.moments, MOMENT_BYTES];
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::U8, shape, fragments)?;
+    let metadata = [("group".to_owned(), serde_json::to_string(header)?)].into();
+    let part = path.with_extension("part");
+    safetensors::serialize_to_file([("fragments", view)], Some(metadata), &part)?;
+    std::fs::rename(&part, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Makes one version in memory.
+///
+/// # Errors
+/// When a kind is unknown or an encoder missing.
+pub fn apply(version: &Version, source: &[Frame], seed: u64) -> Result<Vec<Frame>> {
+    let mut frames = source.to_vec();
+    for (i, step) in version.steps.iter().enumerate() {
+        let distortion = Distortion::new(named(&step.kind)?, step.level)?;
+        frames = match (&version.preset, distortion.encode_options()) {
+            (Some(preset), Some(options)) => {
+                distort::recode(&frames, EncodeOptions { preset: Some(preset.clone()), ..options })?
+            }
+            _ => Chain::new(vec![distortion]).apply_all(&frames, seed.wrapping_add(i as u64))?,
+        };
+    }
+    if version.place != Place::Whole {
+        for (frame, untouched) in frames.iter_mut().zip(source) {
+            frame.picture = confine(&frame.picture, &untouched.picture, version.place)?;
+        }
+    }
+    let touched = version.span.range(frames.len());
+    for (i, (frame, untouched)) in frames.iter_mut().zip(source).enumerate() {
+        if !touched.contains(&i) {
+            frame.picture = untouched.picture.clone();
+        }
+    }
+    Ok(frames)
+}
+
+/// `inside` within the place, `outside` elsewhere; both of the same size.
+fn confine(inside: &Picture, outside: &Picture, place: Place) -> Result<Picture> {
+    let covers = |x: f64, y: f64| match place {
+        Place::Whole => true,
+        Place::Left => x < 0.5,
+        Place::Right => x >= 0.5,
+        Place::Top => y < 0.5,
+        Place::Bottom => y >= 0.5,
+        Place::Centre => (0.25..0.75).contains(&x) && (0.25..0.75).contains(&y),
+    };
+    let mix = |a: &[u8], b: &[u8], width: usize, height: usize| -> Vec<u8> {
+        let position = |i: usize| ((i % width) as f64 / width as f64, (i / width) as f64 / height as f64);
+        a.iter()
+            .zip(b)
+            .enumerate()
+            .map(|(i, (a, b))| {
+                let (x, y) = position(i);
+                if covers(x, y) { *a } else { *b }
+            })
+            .collect()
+    };
+    let (width, height) = (inside.width(), inside.height());
+    let (half_width, half_height) = (inside.chroma_width(), inside.chroma_height());
+    Ok(Picture::new(
+        width,
+        height,
+        mix(inside.y(), outside.y(), width, height),
+        mix(inside.u(), outside.u(), half_width, half_height),
+        mix(inside.v(), outside.v(), half_width, half_height),
+    )?)
+}
+
+/// A version against its source.
+pub struct Judged {
+    /// Quality 0..1 of single pictures.
+    pub visual: f64,
+    /// Quality 0..1 of motion alone.
+    pub temporal: f64,
+    /// True where none of the pictures looked at differs from the source's.
+    pub same_pixels: bool,
+}
+
+/// Quality by the yardstick where it can see the distortion, by the severity where it cannot: VMAF and SSIM
+/// compare frame by frame, and take exposure too hard and banding too lightly.
+///
+/// # Errors
+/// When the yardstick fails.
+pub fn judge(
+    yardstick: &YardstickConfig,
+    version: &Version,
+    source: &[Frame],
+    shown: &[Frame],
+    looked_at: &[usize],
+) -> Result<Judged> {
+    let mut temporal = 1.0;
+    let mut bound: f64 = 1.0;
+    let mut measured = version.steps.is_empty();
+    for step in &version.steps {
+        match named(&step.kind)? {
+            kind if kind.is_temporal() => temporal *= 1.0 - 0.15 * step.level,
+            Kind::Darken | Kind::Brighten | Kind::Contrast => bound = bound.min(1.0 - 0.12 * step.level),
+            Kind::Banding => {
+                bound = bound.min(1.0 - 0.1 * step.level);
+                measured = true;
+            }
+            _ => measured = true,
+        }
+    }
+    // On a still stretch a freeze changes nothing: then nothing is to be seen.
+    if !version.steps.is_empty() && shown.iter().map(|f| &f.picture).eq(source.iter().map(|f| &f.picture)) {
+        let itself = judge(yardstick, &Version::source(), source, shown, looked_at)?;
+        return Ok(Judged { same_pixels: true, ..itself });
+    }
+    let alone = version.steps.len() == 1 || temporal == 1.0;
+    let pick = |frames: &[Frame]| -> Vec<Picture> {
+        looked_at.iter().filter_map(|&i| frames.get(i)).map(|f| f.picture.clone()).collect()
+    };
+    let (reference, distorted) = (pick(source), pick(shown));
+    let same_pixels = reference == distorted && temporal == 1.0;
+    let visual = if measured && alone {
+        let (reference, distorted): (Vec<_>, Vec<_>) = (reference.iter().collect(), distorted.iter().collect());
+        full_reference::quality(yardstick, &reference, &distorted)?.min(bound)
+    } else if measured {
+        // Frames no longer meet: judge the visual steps by themselves.
+        let steps = version.steps.iter().filter(|s| named(&s.kind).is_ok_and(|k| !k.is_temporal()));
+        let visual_only = Version { steps: steps.cloned().collect(), ..version.clone() };
+        let shown = apply(&visual_only, source, 0)?;
+        return Ok(Judged { temporal, ..judge(yardstick, &visual_only, source, &shown, looked_at)? });
+    } else {
+        bound
+    };
+    Ok(Judged { visual: visual.clamp(0.01, 1.0), temporal, same_pixels })
+}
+
+/// Where the groups of a run are kept.
+#[must_use]
+pub fn folder(run_dir: &Path) -> PathBuf {
+    run_dir.join("groups")
+}

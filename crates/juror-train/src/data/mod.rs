@@ -1,0 +1,6 @@
+//! From sources to training groups: versions with known order, observed once and kept on disk.
+
+pub mod groups;
+pub mod sources;
+pub mod versions;
+pub mod yardstick;

@@ -1,0 +1,133 @@
+//! Sources: stretches of real clips, shrunk to hide their own compression, and procedural scenes.
+
+use crate::config::DataConfig;
+use anyhow::{Context, Result, ensure};
+use juror_media::{Frame, TimeWindow, Video};
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// A source before it is loaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// Unique, and a fit file name.
+    pub id: String,
+    /// Where its frames come from.
+    pub origin: Origin,
+    /// Decides stretch, size and scene.
+    pub seed: u64,
+}
+
+/// Where frames come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// A file, with its rough quality prior.
+    Clip {
+        /// The file.
+        path: PathBuf,
+        /// `pristine`, `light`, `moderate` or `heavy`.
+        prior: String,
+    },
+    /// A rendered scene.
+    Scene,
+}
+
+#[derive(Deserialize)]
+struct ClipRow {
+    file: String,
+    quality: String,
+}
+
+/// All sources of a run, in a fixed order.
+///
+/// # Errors
+/// When the clips' table is missing or broken.
+pub fn list(config: &DataConfig, seed: u64) -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    let named = |name: &str| juror_nn::rng::derive_named(seed, name);
+    if let Some(folder) = &config.clips {
+        let table = folder.with_extension("csv");
+        let mut reader =
+            csv::Reader::from_path(&table).with_context(|| format!("cannot read {}", table.display()))?;
+        for row in reader.deserialize() {
+            let ClipRow { file, quality } = row.with_context(|| format!("in {}", table.display()))?;
+            let stem = Path::new(&file).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+            for turn in 0..config.groups_per_clip {
+                let id = format!("{stem}-{turn}");
+                let origin = Origin::Clip { path: folder.join(&file), prior: quality.clone() };
+                sources.push(Source { seed: named(&id), id, origin });
+            }
+        }
+    }
+    for number in 0..config.scenes {
+        let id = format!("scene-{number:03}");
+        sources.push(Source { seed: named(&id), id, origin: Origin::Scene });
+    }
+    Ok(sources)
+}
+
+impl Source {
+    /// Frames of this source: a random stretch at a random size.
+    ///
+    /// # Errors
+    /// When the file cannot be decoded or is too short.
+    pub fn load(&self, config: &DataConfig) -> Result<Vec<Frame>> {
+        let mut rng = juror_nn::rng::stream(self.seed, &[0]);
+        let count = rng.random_range(config.max_frames * 3 / 5..=config.max_frames);
+        let side = config.short_sides.choose(&mut rng).copied().context("data.short_sides is empty")?;
+        match &self.origin {
+            Origin::Scene => {
+                let shape = [(16, 9), (9, 16), (4, 3), (1, 1)].choose(&mut rng).copied().unwrap_or((16, 9));
+                let (width, height) = sized(shape.0, shape.1, side);
+                let fps = [24.0, 25.0, 30.0, 30.0, 50.0, 60.0].choose(&mut rng).copied().unwrap_or(30.0);
+                let _ = (width, height, fps);
+                anyhow::bail!("scenes to come")
+            }
+            Origin::Clip { path, prior } => {
+                let start: f64 = rng.random();
+                load_clip(path, prior, side, count, start).with_context(|| format!("{}", path.display()))
+            }
+        }
+    }
+}
+
+/// `count` frames from `start` (0..1 of what can be skipped), shrunk to a short side of at most `side`.
+fn load_clip(path: &Path, prior: &str, side: usize, count: usize, start: f64) -> Result<Vec<Frame>> {
+    let video = Video::open(path)?;
+    let info = video.info();
+    // The worse a clip's own compression, the more it must shrink to hide it.
+    let hide = match prior {
+        "pristine" => 1.0,
+        "light" => 0.75,
+        _ => 0.5,
+    };
+    let (width, height) = (info.width, info.height);
+    let short = width.min(height);
+    let side = side.min((short as f64 * hide) as usize).max(short.min(160));
+    let available = (info.duration_secs * info.fps) as usize;
+    let skip = (available.saturating_sub(count) as f64 * start) as usize;
+    let mut stream = video.frames(TimeWindow::default())?;
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut index = 0;
+    while frames.len() < count {
+        let Some(decoded) = stream.next_frame()? else { break };
+        if index >= skip {
+            let (w, h) = sized(width, height, side);
+            let picture = decoded.to_picture()?.resized(w, h)?;
+            frames.push(Frame { picture, pts_secs: decoded.pts_secs() });
+        }
+        index += 1;
+    }
+    ensure!(frames.len() >= 12, "only {} frames, at least 12 are needed", frames.len());
+    let zero = frames[0].pts_secs;
+    frames.iter_mut().for_each(|f| f.pts_secs -= zero);
+    Ok(frames)
+}
+
+/// Even width and height of the shape whose short side is `side`.
+fn sized(width: usize, height: usize, side: usize) -> (usize, usize) {
+    let scale = side as f64 / width.min(height) as f64;
+    let even = |v: usize| ((v as f64 * scale / 2.0).round() as usize * 2).max(2);
+    (even(width), even(height))
+}

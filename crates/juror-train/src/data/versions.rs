@@ -1,0 +1,199 @@
+//! Which versions of a source to make: kinds, severities, places and moments, drawn from a seed.
+//!
+//! Severities are continuous and spread over the range of each family, so that both near and far pairs occur.
+//! A *family* is what makes severities comparable: the same kind, encoder preset, place and span. Most versions
+//! are one distortion over the whole clip; some are confined to a part of the picture or of the time, so that
+//! there is something to say about where and when; some are two-step chains as they happen in the world
+//! (noise before an encoder, a lower rung of a ladder, a stuttering stream).
+
+use juror_media::distort::Kind;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+/// The part of the picture that a distortion covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// All of it.
+    Whole,
+    /// The left half; the other halves likewise.
+    Left,
+    #[allow(missing_docs)]
+    Right,
+    #[allow(missing_docs)]
+    Top,
+    #[allow(missing_docs)]
+    Bottom,
+    /// The middle half of the width and height.
+    Centre,
+}
+
+/// The part of the time that a distortion covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Span {
+    /// All of it.
+    Whole,
+    /// The first third.
+    Start,
+    /// The second third.
+    Middle,
+    /// The last third.
+    End,
+}
+
+impl Span {
+    /// First and one-past-last frame of `n`.
+    #[must_use]
+    pub fn range(self, n: usize) -> std::ops::Range<usize> {
+        match self {
+            Self::Whole => 0..n,
+            Self::Start => 0..n.div_ceil(3),
+            Self::Middle => n / 3..(2 * n).div_ceil(3),
+            Self::End => 2 * n / 3..n,
+        }
+    }
+}
+
+/// One distortion of a version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Name of the kind, as `juror distort --list-kinds` prints it.
+    pub kind: String,
+    /// 0 (nothing) to 5 (severe).
+    pub level: f64,
+}
+
+/// One version of a source; no steps: the source itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// Distortions in the order they happen.
+    pub steps: Vec<Step>,
+    /// Encoder preset or speed, where a step is a codec.
+    pub preset: Option<String>,
+    /// Where in the picture.
+    pub place: Place,
+    /// When.
+    pub span: Span,
+}
+
+impl Version {
+    /// The untouched source.
+    #[must_use]
+    pub fn source() -> Self {
+        Self { steps: Vec::new(), preset: None, place: Place::Whole, span: Span::Whole }
+    }
+
+    /// Severities of versions with equal families are comparable; `None` for the source and for chains.
+    #[must_use]
+    pub fn family(&self) -> Option<String> {
+        let [step] = self.steps.as_slice() else { return None };
+        let preset = self.preset.as_deref().unwrap_or("");
+        Some(format!("{}/{preset}/{:?}/{:?}", step.kind, self.place, self.span))
+    }
+}
+
+/// How often each kind occurs among the versions of a group, relative to the others.
+const SHARES: [(Kind, usize); 18] = [
+    (Kind::H264, 6),
+    (Kind::Hevc, 4),
+    (Kind::Vp9, 4),
+    (Kind::Av1, 4),
+    (Kind::Mpeg4, 2),
+    (Kind::GaussianBlur, 2),
+    (Kind::Rescale, 2),
+    (Kind::GaussianNoise, 2),
+    (Kind::Jpeg, 2),
+    (Kind::Banding, 2),
+    (Kind::Darken, 1),
+    (Kind::Brighten, 1),
+    (Kind::Contrast, 1),
+    (Kind::Resolution, 3),
+    (Kind::Stutter, 3),
+    (Kind::Freeze, 2),
+    (Kind::DroppedFrames, 2),
+    (Kind::Shake, 2),
+];
+const FLICKER_SHARE: usize = 2;
+
+/// Chains as they happen in the world, by kinds.
+const CHAINS: [&[Kind]; 7] = [
+    &[Kind::GaussianNoise, Kind::H264],
+    &[Kind::Rescale, Kind::H264],
+    &[Kind::Resolution, Kind::H264],
+    &[Kind::Stutter, Kind::H264],
+    &[Kind::DroppedFrames, Kind::Mpeg4],
+    &[Kind::Shake, Kind::GaussianBlur],
+    &[Kind::Darken, Kind::GaussianNoise],
+];
+
+fn presets(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::H264 => &["ultrafast", "veryfast", "medium"],
+        Kind::Hevc => &["ultrafast", "superfast", "veryfast"],
+        Kind::Vp9 => &["8", "6"],
+        Kind::Av1 => &["12", "10"],
+        _ => &[],
+    }
+}
+
+/// Draws `count` versions, the source first.
+pub fn draw(count: usize, held_out: &[Kind], rng: &mut impl Rng) -> Vec<Version> {
+    let mut versions = vec![Version::source()];
+    let chains = count / 12;
+    let mut kinds: Vec<Kind> = SHARES
+        .iter()
+        .chain(&[(Kind::Flicker, FLICKER_SHARE)])
+        .filter(|(kind, _)| !held_out.contains(kind))
+        .flat_map(|&(kind, share)| std::iter::repeat_n(kind, share))
+        .collect();
+    kinds.shuffle(rng);
+    // Same kinds side by side, so that their severities can be spread over the range.
+    let mut chosen: Vec<Kind> = kinds.iter().copied().cycle().take(count.saturating_sub(1 + chains)).collect();
+    chosen.sort_by_key(|kind| kind.name());
+    for same in chosen.chunk_by(|a, b| a == b) {
+        let kind = same[0];
+        let preset = presets(kind).choose(rng).map(|p| (*p).to_owned());
+        for (i, _) in same.iter().enumerate() {
+            let level = 5.0 * (i as f64 + rng.random::<f64>()) / same.len() as f64;
+            let (place, span) = confine(kind, rng);
+            versions.push(Version {
+                steps: vec![Step { kind: kind.name().to_owned(), level: level.max(0.15) }],
+                preset: preset.clone(),
+                place,
+                span,
+            });
+        }
+    }
+    for _ in 0..chains {
+        let Some(kinds) = CHAINS.choose(rng) else { break };
+        if kinds.iter().any(|kind| held_out.contains(kind)) {
+            continue;
+        }
+        let steps = kinds
+            .iter()
+            .map(|kind| Step { kind: kind.name().to_owned(), level: rng.random_range(0.5..4.0) })
+            .collect();
+        versions.push(Version { steps, preset: None, place: Place::Whole, span: Span::Whole });
+    }
+    versions.truncate(count);
+    versions
+}
+
+/// Sometimes a part of the picture or of the time; never for kinds that change the size or the clock.
+fn confine(kind: Kind, rng: &mut impl Rng) -> (Place, Span) {
+    if kind.is_temporal() || kind == Kind::Resolution {
+        return (Place::Whole, Span::Whole);
+    }
+    let draw: f64 = rng.random();
+    if draw < 0.12 {
+        let places = [Place::Left, Place::Right, Place::Top, Place::Bottom, Place::Centre];
+        (places.choose(rng).copied().unwrap_or(Place::Whole), Span::Whole)
+    } else if draw < 0.22 {
+        let spans = [Span::Start, Span::Middle, Span::End];
+        (Place::Whole, spans.choose(rng).copied().unwrap_or(Span::Whole))
+    } else {
+        (Place::Whole, Span::Whole)
+    }
+}

@@ -1,0 +1,301 @@
+//! Training the decoder: written comparisons and descriptions over the frozen body's features.
+//!
+//! The features of every version are computed once. A batch is pairs, mostly of one group, in random order; every
+//! `SINGLE_EVERY`-th batch describes single videos instead. Loss: next-piece cross-entropy of the text after the
+//! question, plus `margin_weight` times the smooth-L1 distance of the margin from `4 (Q_A - Q_B)` points, read
+//! at the question and at the last piece.
+
+use crate::config::LanguageTraining;
+use crate::data::groups::{Example, GroupFile};
+use crate::engine::{BatchLoss, Fit};
+use crate::language::{self, Known};
+use anyhow::{Context, Result, ensure};
+use candle_core::{D, Device, IndexOp, Tensor};
+use indicatif::ProgressBar;
+use juror_lmm::nano::{
+    Body, COMPARE, DESCRIBE, Decoder, END, FACTS_LEN, NATIVE_PLACES, NanoConfig, PATCH_LEN, PATCHES, PLACES,
+    PROFILE_LEN, VideoFeatures, Voice, patch_features,
+};
+use juror_nn::ops;
+use juror_nn::params::Params;
+use juror_nn::rng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
+use tokenizers::{AddedToken, TokenizerBuilder, models::TrainerWrapper};
+
+/// One batch in this many describes single videos.
+const SINGLE_EVERY: usize = 4;
+/// Share of pairs whose two videos show different content.
+const CROSS_SHARE: f64 = 0.15;
+/// Pieces at which a written text is cut, to bound a batch; none comes near.
+const MAX_TEXT: usize = 180;
+
+/// All versions of all groups, features computed.
+pub struct Library<'a> {
+    /// First dimension: examples in order.
+    features: VideoFeatures,
+    examples: Vec<&'a Example>,
+    /// Range of each group's examples.
+    groups: Vec<std::ops::Range<usize>>,
+}
+
+impl<'a> Library<'a> {
+    /// Runs the body over every version.
+    ///
+    /// # Errors
+    /// When a group cannot be read.
+    pub fn new(body: &Body, groups: &'a [GroupFile]) -> Result<Self> {
+        let total: usize = groups.iter().map(|g| g.examples.len()).sum();
+        let bar = ProgressBar::new(total as u64).with_prefix("features");
+        let mut all: Vec<VideoFeatures> = Vec::with_capacity(total);
+        let mut examples = Vec::with_capacity(total);
+        let mut ranges = Vec::with_capacity(groups.len());
+        for group in groups {
+            ranges.push(examples.len()..examples.len() + group.examples.len());
+            for (version, example) in group.examples.iter().enumerate() {
+                all.push(features(body, group, version, example)?);
+                examples.push(example);
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        Ok(Self { features: concatenate(&all)?, examples, groups: ranges })
+    }
+
+    fn select(&self, rows: &[usize]) -> Result<VideoFeatures> {
+        let rows: Vec<u32> = rows.iter().map(|&r| r as u32).collect();
+        let rows = Tensor::new(rows, &Device::Cpu)?;
+        let pick = |t: &Tensor| t.index_select(&rows, 0);
+        let f = &self.features;
+        Ok(VideoFeatures {
+            moments: pick(&f.moments)?,
+            regions: pick(&f.regions)?,
+            temporal: pick(&f.temporal)?,
+            trunk: pick(&f.trunk)?,
+            verdict: pick(&f.verdict)?,
+        })
+    }
+
+    fn known(&self, row: usize) -> Known<'a> {
+        let example = self.examples[row];
+        Known {
+            version: &example.version,
+            hold_centre: example.profile[juror_lmm::nano::HOLD_CENTRE],
+            visual: example.visual,
+            temporal: example.temporal,
+        }
+    }
+
+    /// Margin of `a` over `b` in points.
+    fn margin(&self, a: usize, b: usize) -> f64 {
+        4.0 * (self.examples[a].quality - self.examples[b].quality)
+    }
+
+    fn draw_pair(&self, rng: &mut impl Rng) -> Result<(usize, usize)> {
+        let group = self.groups.choose(rng).context("no group")?.clone();
+        let other = if rng.random::<f64>() < CROSS_SHARE {
+            self.groups.choose(rng).context("no group")?.clone()
+        } else {
+            group.clone()
+        };
+        Ok((rng.random_range(group), rng.random_range(other)))
+    }
+}
+
+/// The body's features of one version, all moments and places.
+///
+/// # Errors
+/// When the group cannot be read.
+pub fn features(body: &Body, group: &GroupFile, version: usize, example: &Example) -> Result<VideoFeatures> {
+    let mut bytes = Vec::new();
+    for moment in 0..group.moments {
+        bytes.extend_from_slice(group.fragments(version, moment)?);
+    }
+    let shape = (1, group.moments, PLACES, PATCHES, PATCH_LEN);
+    let patches = Tensor::from_vec(patch_features(&bytes), shape, &Device::Cpu)?;
+    let profile = Tensor::from_slice(&example.profile, (1, PROFILE_LEN), &Device::Cpu)?;
+    let facts = Tensor::from_slice(&example.facts, (1, FACTS_LEN), &Device::Cpu)?;
+    let out = body.forward(&patches, NATIVE_PLACES, &profile, &facts)?;
+    Ok(VideoFeatures::new(&out, &profile)?)
+}
+
+fn concatenate(all: &[VideoFeatures]) -> Result<VideoFeatures> {
+    let cat = |part: fn(&VideoFeatures) -> &Tensor| Tensor::cat(&all.iter().map(part).collect::<Vec<_>>(), 0);
+    Ok(VideoFeatures {
+        moments: cat(|f| &f.moments)?,
+        regions: cat(|f| &f.regions)?,
+        temporal: cat(|f| &f.temporal)?,
+        trunk: cat(|f| &f.trunk)?,
+        verdict: cat(|f| &f.verdict)?,
+    })
+}
+
+/// A byte-level BPE tokenizer trained on the language of `crate::language`, as `tokenizer.json`.
+///
+/// # Errors
+/// When the library is empty.
+pub fn train_tokenizer(library: &Library<'_>, vocab_size: usize, seed: u64) -> Result<String> {
+    let mut rng = rng::stream(rng::derive_named(seed, "tokenizer"), &[]);
+    let mut texts = Vec::new();
+    for _ in 0..4000 {
+        let (a, b) = library.draw_pair(&mut rng)?;
+        texts.push(language::comparison(&library.known(a), &library.known(b), library.margin(a, b), &mut rng));
+        let score = 1.0 + 4.0 * library.examples[a].quality;
+        texts.push(language::description(&library.known(a), score, &mut rng));
+    }
+    let mut specials: Vec<AddedToken> = Vec::new();
+    for piece in [END, COMPARE, DESCRIBE, "<think>", "</think>", "<answer>", "</answer>"] {
+        specials.push(AddedToken::from(piece, true));
+    }
+    let mut trainer: TrainerWrapper = BpeTrainerBuilder::new()
+        .show_progress(false)
+        .vocab_size(vocab_size)
+        .min_frequency(0)
+        .special_tokens(specials)
+        .initial_alphabet(tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect())
+        .build()
+        .into();
+    let byte_level = tokenizers::pre_tokenizers::byte_level::ByteLevel::new(false, true, true);
+    let mut tokenizer = TokenizerBuilder::<_, tokenizers::NormalizerWrapper, _, tokenizers::PostProcessorWrapper, _>::new()
+        .with_model(tokenizers::ModelWrapper::BPE(BPE::default()))
+        .with_normalizer(None)
+        .with_pre_tokenizer(Some(tokenizers::PreTokenizerWrapper::ByteLevel(byte_level)))
+        .with_post_processor(None)
+        .with_decoder(Some(tokenizers::DecoderWrapper::ByteLevel(byte_level)))
+        .build()
+        .map_err(|e| anyhow::anyhow!("tokenizer: {e}"))?;
+    tokenizer.train(&mut trainer, texts.iter().map(String::as_str)).map_err(|e| anyhow::anyhow!("tokenizer: {e}"))?;
+    tokenizer.to_string(false).map_err(|e| anyhow::anyhow!("tokenizer: {e}"))
+}
+
+/// Trains a decoder over `library`; returns the averaged weights.
+///
+/// # Errors
+/// When a checkpoint cannot be written, or a batch fails.
+pub fn train(
+    config: &LanguageTraining,
+    model: &NanoConfig,
+    library: &Library<'_>,
+    voice: &Voice,
+    seed: u64,
+    dir: &Path,
+) -> Result<BTreeMap<String, Tensor>> {
+    let params = Params::seeded(rng::derive_named(seed, "decoder"), &Device::Cpu);
+    let decoder = Decoder::new(&params, model)?;
+    tracing::info!("decoder: {} parameters, {} videos", params.count(), library.examples.len());
+    let fit = Fit {
+        name: "decoder",
+        steps: config.steps,
+        learning_rate: config.learning_rate,
+        warmup_steps: config.warmup_steps,
+        weight_decay: config.weight_decay,
+        max_grad_norm: config.max_grad_norm,
+        ema_decay: config.ema_decay,
+        save_steps: config.save_steps,
+    };
+    let batches = rng::derive_named(seed, "decoder batches");
+    fit.run(dir, &params, |step| {
+        let mut rng = rng::stream(batches, &[step as u64]);
+        if step % SINGLE_EVERY == SINGLE_EVERY - 1 {
+            singles(config, &decoder, library, voice, &mut rng)
+        } else {
+            pairs(config, &decoder, library, voice, &mut rng)
+        }
+    })
+}
+
+fn pairs(
+    config: &LanguageTraining,
+    decoder: &Decoder,
+    library: &Library<'_>,
+    voice: &Voice,
+    rng: &mut impl Rng,
+) -> Result<BatchLoss> {
+    let (mut left, mut right, mut margins, mut texts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..config.batch {
+        let (a, b) = library.draw_pair(rng)?;
+        let margin = library.margin(a, b);
+        texts.push(language::comparison(&library.known(a), &library.known(b), margin, rng));
+        margins.push(margin as f32);
+        left.push(a);
+        right.push(b);
+    }
+    let (a, b) = (library.select(&left)?, library.select(&right)?);
+    let videos = Tensor::cat(&[decoder.project(&a, 0)?, decoder.project(&b, 1)?], 1)?;
+    let read = read(decoder, voice, &videos, COMPARE, &texts)?;
+    let target = Tensor::from_vec(margins, config.batch, &Device::Cpu)?;
+    let (rank_a, rank_b) = (a.rank()?, b.rank()?);
+    let early = smooth_l1(&decoder.margin(&read.question, &rank_a, &rank_b)?, &target)?;
+    let late = smooth_l1(&decoder.margin(&read.last, &rank_a, &rank_b)?, &target)?;
+    let margin = ((&early + &late)? * 0.5)?;
+    let loss = (&read.text_loss + (&margin * config.margin_weight)?)?;
+    let number = |t: &Tensor| -> Result<f64> { Ok(f64::from(t.to_scalar::<f32>()?)) };
+    Ok(BatchLoss { terms: vec![("text", number(&read.text_loss)?), ("margin", number(&margin)?)], loss })
+}
+
+fn singles(
+    config: &LanguageTraining,
+    decoder: &Decoder,
+    library: &Library<'_>,
+    voice: &Voice,
+    rng: &mut impl Rng,
+) -> Result<BatchLoss> {
+    let rows: Vec<usize> = (0..config.batch).map(|_| rng.random_range(0..library.examples.len())).collect();
+    let texts: Vec<String> = rows
+        .iter()
+        .map(|&r| language::description(&library.known(r), 1.0 + 4.0 * library.examples[r].quality, rng))
+        .collect();
+    let videos = decoder.project(&library.select(&rows)?, 0)?;
+    let read = read(decoder, voice, &videos, DESCRIBE, &texts)?;
+    let value = f64::from(read.text_loss.to_scalar::<f32>()?);
+    Ok(BatchLoss { terms: vec![("description", value)], loss: read.text_loss })
+}
+
+struct Read {
+    text_loss: Tensor,
+    question: Tensor, // [batch, hidden]
+    last: Tensor,     // [batch, hidden], at the last piece before the end
+}
+
+/// Reads `[videos][question][text][end]`, padded on the right, and scores the text.
+fn read(decoder: &Decoder, voice: &Voice, videos: &Tensor, question: &str, texts: &[String]) -> Result<Read> {
+    let (batch, prefix, hidden_size) = videos.dims3()?;
+    let mut rows = Vec::with_capacity(batch);
+    for text in texts {
+        let mut ids = voice.encode(&format!("{question}{text}{END}"))?;
+        ids.truncate(MAX_TEXT);
+        rows.push(ids);
+    }
+    let longest = rows.iter().map(Vec::len).max().context("an empty batch")?;
+    ensure!(prefix + longest <= decoder.max_len(), "{prefix} video tokens and {longest} pieces are too many");
+    let padded = |from: usize, fill: u32| -> Vec<u32> {
+        rows.iter().flat_map(|r| (from..from + longest - 1).map(move |i| r.get(i).copied().unwrap_or(fill))).collect()
+    };
+    let inputs = Tensor::from_vec(padded(0, 0), (batch, longest - 1), &Device::Cpu)?;
+    let targets = Tensor::from_vec(padded(1, IGNORED), batch * (longest - 1), &Device::Cpu)?;
+    let x = Tensor::cat(&[videos, &decoder.embed(&inputs)?], 1)?;
+    let hidden = decoder.forward(&x, None)?.narrow(1, prefix, longest - 1)?.contiguous()?; // [batch, text, hidden]
+    let logits = decoder.logits(&hidden)?.reshape((batch * (longest - 1), ()))?;
+    let text_loss = ops::cross_entropy(&logits, &targets, Some(IGNORED))?;
+    let question = hidden.i((.., 0))?.contiguous()?;
+    let at: Vec<u32> =
+        rows.iter().enumerate().map(|(i, r)| (i * (longest - 1) + r.len() - 2) as u32).collect();
+    let last = hidden
+        .reshape((batch * (longest - 1), hidden_size))?
+        .index_select(&Tensor::new(at, &Device::Cpu)?, 0)?;
+    Ok(Read { text_loss, question, last })
+}
+
+/// Target of padding.
+const IGNORED: u32 = u32::MAX;
+
+/// Mean smooth-L1 distance, beta 0.25 points.
+fn smooth_l1(value: &Tensor, target: &Tensor) -> Result<Tensor> {
+    let beta = 0.25;
+    let error = (value - target)?.abs()?;
+    let inside = error.minimum(beta)?;
+    Ok(((inside.sqr()? / (2.0 * beta))? + (error - inside)?)?.mean(D::Minus1)?)
+}
