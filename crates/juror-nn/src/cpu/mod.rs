@@ -4,6 +4,7 @@
 //! pieces are added in their order, so results do not depend on the number of threads.
 #![allow(unsafe_code)] // SIMD dispatch, buffers that are written before they are read, calls into `gemm`
 
+pub(crate) mod attention;
 pub(crate) mod buffer;
 pub(crate) mod matmul;
 pub(crate) mod pointwise;

@@ -15,7 +15,7 @@ pub(crate) enum Function {
 }
 
 /// `2·√(2/π)` and that times 0.044715.
-const TANH_1: f32 = 1.595_769_1;
+const TANH_1: f32 = 1.595_769;
 const TANH_3: f32 = 0.071_354_814;
 
 #[inline(always)]

@@ -5,21 +5,6 @@ use super::simd::{exp, max, multiversion, sum, sum2};
 use rayon::prelude::*;
 
 multiversion! {
-    /// `x = exp(x - max)` in place; returns `(max, Σ)`. A row of `-inf` gives zeros and Σ = 0.
-    pub(crate) fn exp_row(x: &mut [f32]) -> (f32, f32) {
-        let top = max(x);
-        if top == f32::NEG_INFINITY {
-            x.fill(0.0);
-            return (top, 0.0);
-        }
-        for value in x.iter_mut() {
-            *value = exp(*value - top);
-        }
-        (top, sum(x, |value| value))
-    }
-}
-
-multiversion! {
     fn softmax_rows(x: &[f32], y: &mut [f32], dim: usize) {
         for (x, y) in x.chunks_exact(dim).zip(y.chunks_exact_mut(dim)) {
             let top = max(x);

@@ -120,7 +120,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     let held = x.clamp(-87.3, 88.3);
     let shifted = held.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = n.mul_add(-0.693_359_375, held);
+    let r = n.mul_add(-0.693_359_4, held);
     let r = n.mul_add(2.121_944_4e-4, r);
     let mut p = 1.987_569_1e-4_f32;
     for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_6e-1, 0.5] {
@@ -166,7 +166,7 @@ const Q: [f32; 10] = [
     6.181_552_4e-2,
     -2.216_725_3e-1,
     2.950_423_6e-1,
-    -1.285_690_1e-1,
+    -1.285_69e-1,
     1.687_389_8e-1,
     8.623_886e-2,
     1.235_976_6e-1,
