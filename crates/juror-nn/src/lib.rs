@@ -5,6 +5,7 @@
 //! rows, heads or fixed-size chunks, never by thread count, and partial sums are added in a fixed order.
 
 pub mod checkpoint;
+mod cpu;
 mod error;
 pub mod kv_cache;
 pub mod lora;

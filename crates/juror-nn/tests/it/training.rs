@@ -153,7 +153,7 @@ fn a_resumed_run_goes_on_to_the_same_bits() {
     resumed.train(4);
     let (a, b) = (straight.state(), resumed.state());
     let bits = |tensors: &BTreeMap<String, Tensor>| -> Vec<u32> {
-        tensors.values().flat_map(|tensor| flat(tensor)).map(f32::to_bits).collect()
+        tensors.values().flat_map(flat).map(f32::to_bits).collect()
     };
     assert_eq!(bits(&a.weights), bits(&b.weights));
     assert_eq!(bits(a.average.as_ref().unwrap()), bits(b.average.as_ref().unwrap()));

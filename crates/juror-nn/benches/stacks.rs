@@ -1,0 +1,212 @@
+//! Times whole stacks of blocks, forward and training step, with our operations and with candle's own.
+//!
+//! Prints lines `name <tab> implementation <tab> milliseconds` (median). `scripts/bench-nn.sh` runs the same stacks in
+//! PyTorch beside it. Arguments: a part of the names to run, and `--candle` to time plain candle too.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a benchmark may panic and prints its results
+
+use candle_core::{D, Device, Module, Result, Tensor};
+use juror_nn::ops::{self, Mask};
+use juror_nn::optim::{AdamW, AdamWConfig};
+use juror_nn::params::{Init, Params};
+use std::time::Instant;
+
+/// Which operations a stack uses.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Juror,
+    Candle,
+}
+
+impl Kind {
+    fn linear(self, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Juror => ops::linear(x, w, Some(b)),
+            Self::Candle => candle_nn::Linear::new(w.clone(), Some(b.clone())).forward(x),
+        }
+    }
+
+    fn norm(self, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Juror => ops::layer_norm(x, w, Some(b), 1e-5),
+            // `LayerNorm::forward` has a gradient only on its slow way, which it takes for tracked input.
+            Self::Candle => candle_nn::LayerNorm::new(w.clone(), b.clone(), 1e-5).forward(x),
+        }
+    }
+
+    fn gelu(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Juror => ops::gelu(x),
+            Self::Candle => x.gelu_erf(),
+        }
+    }
+}
+
+/// Weight and bias.
+type Layer = (Tensor, Tensor);
+
+fn layer(params: &Params, name: &str, out: usize, inner: usize) -> Layer {
+    let weight = params.get_or_init(&format!("{name}.weight"), (out, inner), Init::Normal(0.02)).unwrap();
+    (weight, params.get_or_init(&format!("{name}.bias"), out, Init::Zeros).unwrap())
+}
+
+fn norm(params: &Params, name: &str, dim: usize) -> Layer {
+    let weight = params.get_or_init(&format!("{name}.weight"), dim, Init::Ones).unwrap();
+    (weight, params.get_or_init(&format!("{name}.bias"), dim, Init::Zeros).unwrap())
+}
+
+/// Pre-norm transformer block.
+struct VitBlock {
+    heads: usize,
+    norm1: Layer,
+    qkv: Layer,
+    proj: Layer,
+    norm2: Layer,
+    fc1: Layer,
+    fc2: Layer,
+}
+
+impl VitBlock {
+    fn new(params: &Params, name: &str, dim: usize, heads: usize) -> Self {
+        Self {
+            heads,
+            norm1: norm(params, &format!("{name}.norm1"), dim),
+            qkv: layer(params, &format!("{name}.qkv"), 3 * dim, dim),
+            proj: layer(params, &format!("{name}.proj"), dim, dim),
+            norm2: norm(params, &format!("{name}.norm2"), dim),
+            fc1: layer(params, &format!("{name}.fc1"), 4 * dim, dim),
+            fc2: layer(params, &format!("{name}.fc2"), dim, 4 * dim),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, kind: Kind) -> Result<Tensor> {
+        let (batch, tokens, dim) = x.dims3()?;
+        let qkv = kind.linear(&kind.norm(x, &self.norm1.0, &self.norm1.1)?, &self.qkv.0, &self.qkv.1)?;
+        let head_dim = dim / self.heads;
+        let scale = 1.0 / (head_dim as f64).sqrt();
+        let mixed = match kind {
+            Kind::Juror => ops::attention_packed(&qkv, self.heads, self.heads, scale, Mask::None)?,
+            Kind::Candle => {
+                let qkv = qkv.reshape((batch, tokens, 3, self.heads, head_dim))?.permute((2, 0, 3, 1, 4))?;
+                let part = |i| qkv.get(i)?.contiguous();
+                let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+                let scores = (q.matmul(&k.t()?)? * scale)?;
+                let weights = if scores.track_op() {
+                    candle_nn::ops::softmax(&scores, D::Minus1)?
+                } else {
+                    candle_nn::ops::softmax_last_dim(&scores)?
+                };
+                weights.matmul(&v)?.transpose(1, 2)?.reshape((batch, tokens, dim))?
+            }
+        };
+        let x = (x + kind.linear(&mixed, &self.proj.0, &self.proj.1)?)?;
+        let h = kind.linear(&kind.norm(&x, &self.norm2.0, &self.norm2.1)?, &self.fc1.0, &self.fc1.1)?;
+        &x + kind.linear(&kind.gelu(&h)?, &self.fc2.0, &self.fc2.1)?
+    }
+}
+
+/// MLP-Mixer block (Tolstikhin et al. 2021) on `[fragments, tokens, channels]`.
+struct MixerBlock {
+    norm1: Layer,
+    token1: Layer,
+    token2: Layer,
+    norm2: Layer,
+    fc1: Layer,
+    fc2: Layer,
+}
+
+impl MixerBlock {
+    fn new(params: &Params, name: &str, tokens: usize, dim: usize) -> Self {
+        Self {
+            norm1: norm(params, &format!("{name}.norm1"), dim),
+            token1: layer(params, &format!("{name}.token1"), 2 * tokens, tokens),
+            token2: layer(params, &format!("{name}.token2"), tokens, 2 * tokens),
+            norm2: norm(params, &format!("{name}.norm2"), dim),
+            fc1: layer(params, &format!("{name}.fc1"), 4 * dim, dim),
+            fc2: layer(params, &format!("{name}.fc2"), dim, 4 * dim),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, kind: Kind) -> Result<Tensor> {
+        let h = kind.norm(x, &self.norm1.0, &self.norm1.1)?.transpose(1, 2)?.contiguous()?;
+        let h = kind.gelu(&kind.linear(&h, &self.token1.0, &self.token1.1)?)?;
+        let x = (x + kind.linear(&h, &self.token2.0, &self.token2.1)?.transpose(1, 2)?)?;
+        let h = kind.linear(&kind.norm(&x, &self.norm2.0, &self.norm2.1)?, &self.fc1.0, &self.fc1.1)?;
+        &x + kind.linear(&kind.gelu(&h)?, &self.fc2.0, &self.fc2.1)?
+    }
+}
+
+enum Block {
+    Vit(VitBlock),
+    Mixer(MixerBlock),
+}
+
+impl Block {
+    fn forward(&self, x: &Tensor, kind: Kind) -> Result<Tensor> {
+        match self {
+            Self::Vit(block) => block.forward(x, kind),
+            Self::Mixer(block) => block.forward(x, kind),
+        }
+    }
+}
+
+/// Median of at least 5 runs and a second.
+fn median_ms(mut run: impl FnMut()) -> f64 {
+    run();
+    let (mut times, begin) = (Vec::new(), Instant::now());
+    while times.len() < 5 || begin.elapsed().as_secs_f64() < 1.5 {
+        let start = Instant::now();
+        run();
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = arguments.iter().find(|argument| !argument.starts_with("--")).cloned().unwrap_or_default();
+    let kinds: &[(Kind, &str)] = if arguments.iter().any(|argument| argument == "--candle") {
+        &[(Kind::Juror, "juror"), (Kind::Candle, "candle")]
+    } else {
+        &[(Kind::Juror, "juror")]
+    };
+    let stacks: [(&str, [usize; 3], usize); 3] =
+        [("vit384", [8, 196, 384], 6), ("vit192", [8, 196, 192], 3), ("mixer96", [400, 16, 96], 0)];
+    for (name, dims, heads) in stacks {
+        let blocks = if heads > 0 { 6 } else { 4 };
+        let build = |params: &Params| -> Vec<Block> {
+            (0..blocks)
+                .map(|i| {
+                    let path = format!("blocks.{i}");
+                    if heads > 0 {
+                        Block::Vit(VitBlock::new(params, &path, dims[2], heads))
+                    } else {
+                        Block::Mixer(MixerBlock::new(params, &path, dims[1], dims[2]))
+                    }
+                })
+                .collect()
+        };
+        let x = Tensor::randn(0_f32, 1.0, &dims, &Device::Cpu).unwrap();
+        for &(kind, label) in kinds {
+            if format!("{name}-forward").contains(&wanted) {
+                let params = Params::seeded_inference(1, &Device::Cpu);
+                let stack = build(&params);
+                let time = median_ms(|| {
+                    stack.iter().fold(x.clone(), |h, block| block.forward(&h, kind).unwrap());
+                });
+                println!("{name}-forward\t{label}\t{time:.2}");
+            }
+            if format!("{name}-train").contains(&wanted) {
+                let params = Params::seeded(1, &Device::Cpu);
+                let stack = build(&params);
+                let mut adamw = AdamW::new(params.variables(), AdamWConfig::default()).unwrap();
+                let time = median_ms(|| {
+                    let y = stack.iter().fold(x.clone(), |h, block| block.forward(&h, kind).unwrap());
+                    let loss = y.sqr().unwrap().mean_all().unwrap();
+                    adamw.step(&loss.backward().unwrap()).unwrap();
+                });
+                println!("{name}-train\t{label}\t{time:.2}");
+            }
+        }
+    }
+}
