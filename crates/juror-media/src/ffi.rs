@@ -20,7 +20,7 @@ pub(crate) struct Opened {
 }
 
 /// The path as FFmpeg wants it: behind `file:`, so that no name is taken for a network address or another protocol.
-fn file_url(path: &Path) -> Option<CString> {
+pub(crate) fn file_url(path: &Path) -> Option<CString> {
     #[cfg(unix)]
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
     #[cfg(not(unix))]

@@ -2,14 +2,15 @@
 //!
 //! A [`Distortion`] is a [`Kind`] at a level, a [`Chain`] applies several in turn. Each becomes a [`Stage`], which takes
 //! frames one by one and gives frames, so that memory does not grow with duration. Everything is a function of the frames,
-//! the chain and the seed. [`Chain::apply`] streams, and [`Chain::apply_all`] works on a clip in memory:
-//! no file is needed.
+//! the chain and the seed. [`Chain::apply`] streams, [`Chain::apply_all`] works on a clip in memory, and
+//! [`distort_file`] goes from file to file.
 //!
 //! Pictures stay in planar 4:2:0: no kind goes through RGB. What each level means stands in [`Kind`].
 
 mod blur;
 mod chain;
 mod codec;
+mod file;
 mod jpeg;
 mod kind;
 mod noise;
@@ -18,6 +19,7 @@ mod temporal;
 mod tone;
 
 pub use chain::{Chain, Distortion};
+pub use file::{DistortedFile, distort_file};
 pub use kind::{Group, Kind};
 
 pub(crate) use blur::Kernel;

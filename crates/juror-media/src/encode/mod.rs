@@ -8,6 +8,7 @@
 //! The same frames and options give the same bytes. libx264's output depends on the number of threads; the default
 //! is one.
 
+mod ffi;
 mod packets;
 mod writer;
 

@@ -1,6 +1,6 @@
 //! Pictures to packets: setting up each codec's encoder.
 
-use super::{Codec, EncodeOptions, Rate};
+use super::{Codec, EncodeOptions, Rate, ffi};
 use crate::{Matrix, MediaError, Picture};
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::{self, threading};
@@ -8,6 +8,20 @@ use ffmpeg_next::{Dictionary, Packet, Rational, color, encoder, frame};
 
 /// FFmpeg's lambda for a quantiser of one (`FF_QP2LAMBDA`).
 const QUANTISER_TO_LAMBDA: f64 = 118.0;
+
+/// What libx264 and libx265 call their presets, quickest first. (They complain on standard error of any other.)
+const PRESETS: [&str; 10] = [
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+];
 
 /// An open encoder. Frames go in numbered from 0 in a time base of one frame; packets carry these numbers as pts and dts.
 pub(crate) struct PacketEncoder {
@@ -112,7 +126,7 @@ impl PacketEncoder {
         copy_plane(picture.v(), picture.chroma_width(), &mut frame, 2, chroma_width, chroma_height);
         frame.set_pts(Some(self.next_index));
         frame.set_color_range(color::Range::MPEG);
-        set_quality(&mut frame, self.quality);
+        ffi::set_quality(&mut frame, self.quality);
         self.next_index += 1;
         self.encoder.send_frame(&frame).map_err(|error| self.failed(error))
     }
@@ -165,13 +179,6 @@ fn copy_plane(
         target[..copied].copy_from_slice(&row[..copied]);
         target[copied..width.max(copied)].fill(row[copied - 1]);
     }
-}
-
-/// A fixed quantiser must stand in every frame too; `ffmpeg-next` has no setter for it.
-#[allow(unsafe_code)]
-fn set_quality(frame: &mut frame::Video, quality: i32) {
-    // SAFETY: the frame is owned and exclusively borrowed, so its pointer is valid; this writes one integer.
-    unsafe { (*frame.as_mut_ptr()).quality = quality }
 }
 
 /// A decoded 4:2:0 frame as tightly packed planes, without the padding that made its size even.
@@ -229,7 +236,13 @@ fn private_options(name: &str, options: &EncodeOptions) -> Result<Dictionary<'st
         || Err(MediaError::invalid(format!("`{name}` has no lossless mode; use H.264, VP9 or FFV1")));
     let lossless = *rate == Rate::Lossless;
     let mut dictionary = Dictionary::new();
-    let preset_or = |default: &'static str| preset.as_deref().unwrap_or(default).to_owned();
+    let preset_or = |default: &'static str| preset.as_deref().unwrap_or(default).trim().to_owned();
+    if matches!(name, "libx264" | "libx265") && !PRESETS.contains(&preset_or("fast").as_str()) {
+        let (preset, allowed) = (preset_or("fast"), PRESETS.join("`, `"));
+        return Err(MediaError::invalid(format!(
+            "preset `{preset}` of {codec:?}; one of `{allowed}` is allowed"
+        )));
+    }
     match name {
         "libx264" => {
             dictionary.set("preset", &preset_or(if lossless { "ultrafast" } else { "fast" }));
@@ -274,6 +287,12 @@ fn private_options(name: &str, options: &EncodeOptions) -> Result<Dictionary<'st
         }
         _ if lossless => return no_lossless(),
         _ => {}
+    }
+    if let (Rate::BitrateKbps(kbps), "libvpx-vp9" | "libaom-av1") = (rate, name) {
+        // In one pass, these keep to a rate only when they are told to hold it constant, within a second.
+        for option in ["minrate", "maxrate", "bufsize"] {
+            dictionary.set(option, &format!("{kbps}k"));
+        }
     }
     if let (Rate::Crf(crf), false) = (rate, matches!(codec, Codec::Mpeg4 | Codec::Mjpeg)) {
         // The AV1 and VP9 encoders read whole numbers only.

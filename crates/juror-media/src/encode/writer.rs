@@ -1,11 +1,12 @@
 //! Frames to a file: muxing, true timestamps, and a temporary file that becomes the target only when all went well.
 
-use super::{Container, EncodeOptions, PacketEncoder};
+use super::{Container, EncodeOptions, PacketEncoder, ffi};
 use crate::{Frame, MediaError};
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::context::Output;
 use ffmpeg_next::{Dictionary, Packet, Rational};
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -94,6 +95,11 @@ impl Encoder {
         open.write_ready(&self.path)
     }
 
+    /// Width and height of the pictures in the file, once there is one.
+    pub fn coded_size(&self) -> Option<(usize, usize)> {
+        self.open.as_ref().map(|open| open.packets.coded_size())
+    }
+
     /// Writes what the encoder still holds, closes the file and gives it its name.
     ///
     /// # Errors
@@ -118,8 +124,7 @@ impl Open {
     fn new(path: &Path, container: Container, fps: f64, packets: PacketEncoder) -> Result<Self, MediaError> {
         let temporary = TemporaryFile::beside(path)?;
         let failed = |error| write_failed(path, error);
-        let mut muxer =
-            ffmpeg::format::output_as(&temporary.path, container.format_name()).map_err(failed)?;
+        let mut muxer = ffi::open_output(&temporary.path, container.format_name()).map_err(failed)?;
         let mut stream = muxer.add_stream_with(packets.context()).map_err(failed)?;
         let time_base = Rational::new(1, TICKS_PER_SEC);
         stream.set_time_base(time_base);
@@ -222,8 +227,10 @@ impl TemporaryFile {
         let folder =
             target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".{}.{}-{number}.part", name.to_string_lossy(), std::process::id());
-        let path = folder.join(name);
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}-{number}.part", std::process::id()));
+        let path = folder.join(hidden);
         // Made here and not by FFmpeg, for the system's own words when it cannot be made.
         std::fs::File::create(&path).map_err(|error| refused(error.to_string()))?;
         Ok(Self { path })

@@ -1,30 +1,8 @@
 //! Distortions in memory: what a level means, chains, determinism, errors.
 
+use crate::clips::moving_clip as clip;
 use juror_media::distort::{Chain, ClipInfo, Distortion, Group, Kind};
 use juror_media::{Frame, MediaError, Picture, quality};
-
-/// A moving textured scene with odd sizes, so that chroma edges are exercised.
-fn clip(width: usize, height: usize, frames: usize, fps: f64) -> Vec<Frame> {
-    let wave = |x: f64, y: f64| {
-        110.0 + 45.0 * (0.05 * x).sin() * (0.07 * y).cos() + 30.0 * (0.9 * x + 0.5 * y).sin()
-    };
-    let frame = |t: usize| {
-        let at = |x: usize, y: usize| {
-            let (x, y) = (x as f64 + 1.7 * t as f64, y as f64 + 0.6 * t as f64);
-            let edge = if (x / 23.0).floor() as i64 % 3 == 0 { 40.0 } else { 0.0 };
-            wave(x, y) + edge
-        };
-        let plane = |width: usize, height: usize, of: &dyn Fn(usize, usize) -> f64| -> Vec<u8> {
-            (0..width * height).map(|i| of(i % width, i / width) as u8).collect()
-        };
-        let (chroma_width, chroma_height) = (width.div_ceil(2), height.div_ceil(2));
-        let y = plane(width, height, &at);
-        let u = plane(chroma_width, chroma_height, &|x, _| 128.0 + 50.0 * (0.06 * x as f64).sin());
-        let v = plane(chroma_width, chroma_height, &|_, y| 128.0 + 50.0 * (0.08 * y as f64).cos());
-        Frame { picture: Picture::new(width, height, y, u, v).unwrap(), pts_secs: t as f64 / fps }
-    };
-    (0..frames).map(frame).collect()
-}
 
 fn distort(frames: &[Frame], kind: Kind, level: f64) -> Vec<Frame> {
     Chain::from(Distortion::new(kind, level).unwrap()).apply_all(frames, 7).unwrap()
