@@ -23,6 +23,7 @@ pub use file::{DistortedFile, distort_file};
 pub use kind::{Group, Kind};
 
 pub(crate) use blur::Kernel;
+pub(crate) use noise::Noise;
 
 use crate::encode::{Codec, EncodeOptions};
 use crate::{Frame, MediaError, Picture};

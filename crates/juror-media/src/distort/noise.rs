@@ -54,7 +54,7 @@ impl Noise {
 }
 
 /// `count` samples of the standard normal distribution by the method of Box and Muller.
-pub(crate) fn normal_deviates(count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+fn normal_deviates(count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let mut samples = Vec::with_capacity(count + 1);
     while samples.len() < count {
         let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();

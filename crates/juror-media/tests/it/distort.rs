@@ -2,6 +2,7 @@
 
 use crate::clips::moving_clip as clip;
 use juror_media::distort::{Chain, ClipInfo, Distortion, Group, Kind};
+use juror_media::scenes::{Family, Scene};
 use juror_media::{Frame, MediaError, Picture, quality};
 
 fn distort(frames: &[Frame], kind: Kind, level: f64) -> Vec<Frame> {
@@ -34,7 +35,7 @@ fn every_kind_keeps_the_number_of_frames_and_their_times() {
 
 #[test]
 fn visual_kinds_lose_similarity_with_every_level() {
-    let frames = clip(160, 120, 6, 30.0);
+    let frames: Vec<Frame> = Scene::of(Family::Leaves, 3).render(192, 128, 30.0, 6).unwrap().collect();
     for kind in Kind::ALL {
         if kind.group() != Group::Visual || kind == Kind::Resolution {
             continue;

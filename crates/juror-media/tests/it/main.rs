@@ -11,4 +11,5 @@ mod media;
 mod picture;
 mod pixels;
 mod sampling;
+mod scenes;
 mod times;
