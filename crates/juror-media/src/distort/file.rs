@@ -1,7 +1,7 @@
 //! From file to file: the engine of `juror distort`.
 
-use super::{Chain, ClipInfo, Kind, codec};
-use crate::encode::{Codec, Container, EncodeOptions, Encoder};
+use super::{Chain, ClipInfo};
+use crate::encode::{Container, EncodeOptions, Encoder};
 use crate::{MediaError, TimeWindow, Video};
 use std::path::Path;
 
@@ -81,23 +81,11 @@ pub fn distort_file(
 fn split_last_codec(chain: &Chain, output: &Path) -> Result<(Chain, EncodeOptions), MediaError> {
     let container = Container::of(output)?;
     if let [earlier @ .., last] = chain.distortions()
-        && let Some(codec) = video_codec(last.kind())
-        && container.carries(codec)
+        && let Some(options) = last.encode_options()
+        && container.carries(options.codec)
     {
-        return Ok((Chain::new(earlier.to_vec()), codec::options(codec, last.parameter())));
+        return Ok((Chain::new(earlier.to_vec()), options));
     }
     let lossless = EncodeOptions { threads: LOSSLESS_THREADS, ..EncodeOptions::lossless_for(output)? };
     Ok((chain.clone(), lossless))
-}
-
-/// The codec behind a kind, if it is one.
-fn video_codec(kind: Kind) -> Option<Codec> {
-    match kind {
-        Kind::H264 => Some(Codec::H264),
-        Kind::Hevc => Some(Codec::Hevc),
-        Kind::Vp9 => Some(Codec::Vp9),
-        Kind::Av1 => Some(Codec::Av1),
-        Kind::Mpeg4 => Some(Codec::Mpeg4),
-        _ => None,
-    }
 }
