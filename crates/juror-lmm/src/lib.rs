@@ -10,10 +10,14 @@ pub mod interpolate;
 pub mod judge;
 pub mod layers;
 pub mod nano;
+pub mod preprocess;
+pub mod prompt;
 pub mod qwen2;
 pub mod rotary;
 pub mod sequence;
 pub mod slowfast;
+pub mod template;
+pub mod tokenizer;
 
 pub use error::{Error, Result};
 pub use judge::{

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::layers::ConvNorm3d;
+use crate::preprocess::frames::linspace_f32;
 
 /// Sizes of the network; the default is the published one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -252,22 +253,8 @@ impl SlowFast {
 
 /// Frames of the slow pathway: `linspace(0, frames - 1, frames / divisor)` in f32, truncated.
 pub fn slow_index(frames: usize, divisor: usize) -> Vec<u32> {
-    let count = frames / divisor.max(1);
     let last = frames.saturating_sub(1) as f32;
-    let step = if count > 1 { last / (count - 1) as f32 } else { 0.0 };
-    // Like torch, the second half is counted from the end, so that the last index is exact.
-    (0..count)
-        .map(|i| {
-            if i < count / 2 {
-                step * i as f32
-            } else if count == 1 {
-                0.0
-            } else {
-                last - step * (count - 1 - i) as f32
-            }
-        })
-        .map(|x| x as u32)
-        .collect()
+    linspace_f32(last, frames / divisor.max(1)).into_iter().map(|x| x as u32).collect()
 }
 
 fn repeat_frames(x: &Tensor, repeat: usize) -> Result<Tensor> {

@@ -7,5 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod internvl3;
+mod preprocessing;
 mod slowfast_r50;
 mod support;
+mod tokenizer;

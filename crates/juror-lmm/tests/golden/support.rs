@@ -29,6 +29,10 @@ pub fn tensors(path: &Path) -> HashMap<String, Tensor> {
     candle_core::safetensors::load(path, &Device::Cpu).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+pub fn json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
+    juror_lmm::config::read(path).unwrap()
+}
+
 impl Fixture {
     pub fn open(family: &str) -> Self {
         let folder = folder(family);
@@ -41,7 +45,7 @@ impl Fixture {
     }
 
     pub fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> T {
-        juror_lmm::config::read(&self.folder.join(name)).unwrap()
+        json(&self.folder.join(name))
     }
 
     pub fn checkpoint(&self) -> Arc<Checkpoint> {
