@@ -263,7 +263,7 @@ fn golden_preprocessing_frame_selection() {
 fn frames_that_do_not_fit_are_refused() {
     let small = Rgb::new(4, 4, vec![0; 48]).unwrap();
     assert!(resize(&small, 0, 4, Arithmetic::Pil).is_err());
-    assert!(patch_rows(&[small.clone()], 14, &Statistics::CLIP, &Device::Cpu).is_err());
+    assert!(patch_rows(std::slice::from_ref(&small), 14, &Statistics::CLIP, &Device::Cpu).is_err());
     assert!(normalise(&[], &Statistics::HALF, &Device::Cpu).is_err());
     assert!(
         normalise(&[small, Rgb::new(2, 2, vec![0; 12]).unwrap()], &Statistics::HALF, &Device::Cpu).is_err()
