@@ -73,16 +73,7 @@ fn golden_internvl3_language() {
     let lm = &model.language_model;
     let prefill = Prefill::plain(lm, &batch, context_id(&fixture), Some(&tokens), &Device::Cpu).unwrap();
     fixture.close("inputs_embeds", &prefill.embeds);
-    let last = fixture.outputs.keys().filter(|k| k.starts_with("lm_layer_")).count();
-    let input = Input { embeds: &prefill.embeds, positions: &prefill.positions, after_layer: &[] };
-    let observe = |i: usize, x: &Tensor| {
-        if i < last {
-            fixture.close(&format!("lm_layer_{i}"), x);
-        }
-    };
-    let hidden = lm.forward(&input, &prefill.pads, None, observe).unwrap();
-    fixture.close("lm_final_norm", &hidden);
-    fixture.close("logits", &lm.logits(&hidden).unwrap());
+    fixture.language(lm, &prefill);
 }
 
 #[test]

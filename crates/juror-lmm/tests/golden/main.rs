@@ -7,7 +7,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod internvl3;
+mod llava_onevision;
 mod preprocessing;
+mod qwen2_5_vl;
+mod qwen3_vl;
 mod slowfast_r50;
 mod support;
 mod tokenizer;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use juror_lmm::checkpoint::{Checkpoint, Layout, Mismatch, TensorSpec};
 use juror_lmm::decoder::{Decoder, Input};
+use juror_lmm::preprocess::patches::Grid;
 use juror_lmm::rotary::Positions;
 use juror_lmm::sequence::{Batch, Prefill};
+use juror_media::Rgb;
 
 /// The golden tolerance in f32.
 pub const TOLERANCE: f32 = 1e-4;
@@ -31,6 +33,14 @@ pub fn tensors(path: &Path) -> HashMap<String, Tensor> {
 
 pub fn json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     juror_lmm::config::read(path).unwrap()
+}
+
+/// Pictures of a stack of uint8 frames `[frames, 3, height, width]`.
+pub fn pictures(stack: &Tensor) -> Vec<Rgb> {
+    let (count, _, height, width) = stack.dims4().unwrap();
+    let interleaved = stack.permute((0, 2, 3, 1)).unwrap();
+    let data = |i: usize| interleaved.get(i).unwrap().flatten_all().unwrap().to_vec1::<u8>().unwrap();
+    (0..count).map(|i| Rgb::new(width, height, data(i)).unwrap()).collect()
 }
 
 impl Fixture {
@@ -98,6 +108,50 @@ impl Fixture {
             None => vec![0; ids.len()],
         };
         Batch { ids, pads }
+    }
+
+    /// Fails unless `got` is within `tolerance` of a stored input.
+    pub fn compare_input(&self, name: &str, got: &Tensor, tolerance: f32) {
+        let difference = (got - self.input(name)).unwrap().abs().unwrap().max_all().unwrap();
+        let worst = difference.to_scalar::<f32>().unwrap();
+        assert!(worst <= tolerance, "{name}: differs by {worst}, allowed {tolerance}");
+    }
+
+    /// Grids stored as rows (slices, rows, columns).
+    pub fn grids(&self, name: &str) -> Vec<Grid> {
+        let grid = |g: Vec<u32>| Grid { slices: g[0] as usize, rows: g[1] as usize, columns: g[2] as usize };
+        Self::rows(self.input(name)).into_iter().map(grid).collect()
+    }
+
+    /// The hidden states of a whole sequence.
+    pub fn hidden(&self, decoder: &Decoder, prefill: &Prefill) -> Tensor {
+        let input = Input {
+            embeds: &prefill.embeds,
+            positions: &prefill.positions,
+            after_layer: &prefill.after_layer,
+        };
+        decoder.forward(&input, &prefill.pads, None, |_, _| ()).unwrap()
+    }
+
+    /// Every stored tensor of a plain forward pass: layers, final norm, logits.
+    pub fn language(&self, decoder: &Decoder, prefill: &Prefill) {
+        let input = Input {
+            embeds: &prefill.embeds,
+            positions: &prefill.positions,
+            after_layer: &prefill.after_layer,
+        };
+        let mut seen = 0;
+        let observe = |i: usize, x: &Tensor| {
+            let name = format!("lm_layer_{i}");
+            if self.outputs.contains_key(&name) {
+                self.close(&name, x);
+                seen += 1;
+            }
+        };
+        let hidden = decoder.forward(&input, &prefill.pads, None, observe).unwrap();
+        assert_eq!(seen, self.outputs.keys().filter(|k| k.starts_with("lm_layer_")).count());
+        self.close("lm_final_norm", &hidden);
+        self.compare("logits", &decoder.logits(&hidden).unwrap(), 3e-4, false);
     }
 
     /// The stored tokens and logits of a greedy continuation, token by token.
