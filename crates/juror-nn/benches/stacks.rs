@@ -1,7 +1,7 @@
 //! Times whole stacks of blocks, forward and training step, with our operations and with candle's own.
 //!
-//! Prints lines `name <tab> implementation <tab> milliseconds` (median). `scripts/bench-nn.sh` runs the same stacks in
-//! PyTorch beside it. Arguments: a part of the names to run, and `--candle` to time plain candle too.
+//! Prints lines `name <tab> implementation <tab> wall ms (median) <tab> processor ms (mean, all threads)`; processor
+//! time is the fairer one on a busy machine. `scripts/bench-nn.sh` runs the same stacks in PyTorch beside it. Arguments: a part of the names to run, and `--candle` to time plain candle too.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a benchmark may panic and prints its results
 
 use candle_core::{D, Device, Module, Result, Tensor};
@@ -149,17 +149,25 @@ impl Block {
     }
 }
 
-/// Median of at least 5 runs and a second.
-fn median_ms(mut run: impl FnMut()) -> f64 {
+/// Processor seconds of all threads so far (clock ticks of 10 ms; 0 where there is no `/proc`).
+fn cpu_secs() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// Median wall time and mean processor time of at least 5 runs and 1.5 seconds, in milliseconds.
+fn measure(mut run: impl FnMut()) -> (f64, f64) {
     run();
-    let (mut times, begin) = (Vec::new(), Instant::now());
+    let (mut times, begin, cpu) = (Vec::new(), Instant::now(), cpu_secs());
     while times.len() < 5 || begin.elapsed().as_secs_f64() < 1.5 {
         let start = Instant::now();
         run();
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
+    let cpu = (cpu_secs() - cpu) * 1e3 / times.len() as f64;
     times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    (times[times.len() / 2], cpu)
 }
 
 fn main() {
@@ -191,21 +199,21 @@ fn main() {
             if format!("{name}-forward").contains(&wanted) {
                 let params = Params::seeded_inference(1, &Device::Cpu);
                 let stack = build(&params);
-                let time = median_ms(|| {
+                let (time, cpu) = measure(|| {
                     stack.iter().fold(x.clone(), |h, block| block.forward(&h, kind).unwrap());
                 });
-                println!("{name}-forward\t{label}\t{time:.2}");
+                println!("{name}-forward\t{label}\t{time:.2}\t{cpu:.2}");
             }
             if format!("{name}-train").contains(&wanted) {
                 let params = Params::seeded(1, &Device::Cpu);
                 let stack = build(&params);
                 let mut adamw = AdamW::new(params.variables(), AdamWConfig::default()).unwrap();
-                let time = median_ms(|| {
+                let (time, cpu) = measure(|| {
                     let y = stack.iter().fold(x.clone(), |h, block| block.forward(&h, kind).unwrap());
                     let loss = y.sqr().unwrap().mean_all().unwrap();
                     adamw.step(&loss.backward().unwrap()).unwrap();
                 });
-                println!("{name}-train\t{label}\t{time:.2}");
+                println!("{name}-train\t{label}\t{time:.2}\t{cpu:.2}");
             }
         }
     }

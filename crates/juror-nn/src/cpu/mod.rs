@@ -6,7 +6,11 @@
 
 pub(crate) mod attention;
 pub(crate) mod buffer;
+pub(crate) mod conv3d;
+pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod pointwise;
+pub(crate) mod rope;
 pub(crate) mod rows;
 pub(crate) mod simd;
+pub(crate) mod update;

@@ -1,6 +1,8 @@
 //! 3-D convolution by im2col: patches as rows of a matrix, one matrix product per group.
 
-use candle_core::{Result, Tensor, bail};
+use crate::cpu::buffer::{fused, slice, with_slices};
+use crate::cpu::conv3d::{self as kernel, Conv};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 /// `x [batch, c_in, t, h, w]`, `weight [c_out, c_in/groups, kt, kh, kw]`, `bias [c_out]` to
 /// `[batch, c_out, t', h', w']`, where `t' = (t + 2·padding - dilation·(kt-1) - 1) / stride + 1` and so on.
@@ -13,30 +15,46 @@ pub fn conv3d(
     dilation: [usize; 3],
     groups: usize,
 ) -> Result<Tensor> {
-    let (batch, c_in, ..) = x.dims5()?;
+    let (batch, c_in, t, h, w) = x.dims5()?;
     let (c_out, c_group, kt, kh, kw) = weight.dims5()?;
-    if groups == 0
-        || c_in != c_group * groups
-        || c_out % groups != 0
+    let fits = groups > 0 && c_in == c_group * groups && c_out.is_multiple_of(groups);
+    if !fits
         || stride.contains(&0)
         || dilation.contains(&0)
+        || bias.is_some_and(|bias| bias.dims() != [c_out])
     {
+        let (x, weight) = (x.dims(), weight.dims());
         bail!(
-            "conv3d: x {:?}, weight {:?}, {groups} groups, stride {stride:?}, dilation {dilation:?}",
-            x.dims(),
-            weight.dims()
+            "conv3d: x {x:?}, weight {weight:?}, {groups} groups, stride {stride:?}, dilation {dilation:?}"
         );
     }
-    let kernel = [kt, kh, kw];
-    let mut padded = x.clone();
+    let (kernel, size) = ([kt, kh, kw], [t, h, w]);
     let mut out = [0; 3];
     for axis in 0..3 {
-        padded = padded.pad_with_zeros(axis + 2, padding[axis], padding[axis])?;
-        let (size, reach) = (padded.dim(axis + 2)?, dilation[axis] * kernel[axis].saturating_sub(1) + 1);
-        if size < reach || kernel[axis] == 0 {
-            bail!("conv3d: kernel reaches {reach}, padded input has {size} on axis {axis}");
+        let padded = size[axis] + 2 * padding[axis];
+        let reach = dilation[axis] * kernel[axis].saturating_sub(1) + 1;
+        if padded < reach || kernel[axis] == 0 {
+            bail!("conv3d: kernel reaches {reach}, padded input has {padded} on axis {axis}");
         }
-        out[axis] = (size - reach) / stride[axis] + 1;
+        out[axis] = (padded - reach) / stride[axis] + 1;
+    }
+    let conv = Conv { batch, c_in, c_out, groups, size, kernel, out, stride, padding, dilation };
+    match bias {
+        Some(bias) if fused(&[x, weight, bias]) => {
+            x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Fused(conv))
+        }
+        None if fused(&[x, weight]) => x.contiguous()?.apply_op2(&weight.contiguous()?, Fused(conv)),
+        _ => composed(x, weight, bias, &conv),
+    }
+}
+
+/// The same from candle's operations: one gathered view of the input per kernel tap.
+fn composed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: &Conv) -> Result<Tensor> {
+    let Conv { batch, c_in, c_out, groups, kernel: [kt, kh, kw], out, stride, padding, dilation, .. } = *conv;
+    let c_group = c_in / groups;
+    let mut padded = x.clone();
+    for (axis, width) in padding.into_iter().enumerate() {
+        padded = padded.pad_with_zeros(axis + 2, width, width)?;
     }
     // One strided view of the input per kernel tap, `[batch, c_in, t', h', w']` each.
     let mut taps = Vec::with_capacity(kt * kh * kw);
@@ -69,5 +87,88 @@ pub fn conv3d(
     match bias {
         Some(bias) => y.broadcast_add(&bias.reshape((1, c_out, 1, 1, 1))?),
         None => Ok(y),
+    }
+}
+
+struct Fused(Conv);
+
+impl Fused {
+    fn forward(&self, x: &[f32], weight: &[f32], bias: &[f32]) -> (CpuStorage, Shape) {
+        let Conv { batch, c_out, out, .. } = self.0;
+        let y = kernel::forward(&self.0, x, weight, bias);
+        (CpuStorage::F32(y), Shape::from((batch, c_out, out[0], out[1], out[2])))
+    }
+
+    fn grads(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        with_slices([x, weight, grad], |[x_values, w, g]| {
+            let x_grad = if x.track_op() { Some(kernel::x_grad(&self.0, w, g)) } else { None };
+            let w_grad = if weight.track_op() { Some(kernel::w_grad(&self.0, x_values, g)) } else { None };
+            Ok((
+                x_grad.map(|values| Tensor::from_vec(values, x.shape(), x.device())).transpose()?,
+                w_grad.map(|values| Tensor::from_vec(values, weight.shape(), weight.device())).transpose()?,
+            ))
+        })
+    }
+}
+
+impl CustomOp2 for Fused {
+    fn name(&self) -> &'static str {
+        "conv3d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward(slice(x, xl)?, slice(w, wl)?, &[]))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        self.grads(x, w, grad)
+    }
+}
+
+impl CustomOp3 for Fused {
+    fn name(&self) -> &'static str {
+        "conv3d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+        b: &CpuStorage,
+        bl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward(slice(x, xl)?, slice(w, wl)?, slice(b, bl)?))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (x_grad, w_grad) = self.grads(x, w, grad)?;
+        let b_grad = if b.track_op() {
+            let sums = with_slices([grad], |[g]| Ok(kernel::bias_grad(&self.0, g)))?;
+            Some(Tensor::from_vec(sums, b.shape(), b.device())?)
+        } else {
+            None
+        };
+        Ok((x_grad, w_grad, b_grad))
     }
 }

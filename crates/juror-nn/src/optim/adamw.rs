@@ -5,9 +5,12 @@
 //! v = b2·v + (1-b2)·g²       w = w - lr · (m/(1-b1ᵗ)) / (sqrt(v/(1-b2ᵗ)) + eps)
 //! ```
 
+use crate::cpu::buffer::{fused, with_slices};
+use crate::cpu::update::{self, AdamWStep};
 use crate::{Error, Result, error::ParamsMismatch};
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor, Var, bail};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// Settings of [`AdamW`].
@@ -46,8 +49,37 @@ pub struct AdamWState {
 #[derive(Debug)]
 struct Slot {
     var: Var,
-    first: Tensor,
-    second: Tensor,
+    moments: Moments,
+}
+
+/// First and second moments of one variable.
+#[derive(Debug)]
+enum Moments {
+    /// f32 on the CPU, updated in place.
+    Host(Vec<f32>, Vec<f32>),
+    /// Anything else.
+    Tensors(Tensor, Tensor),
+}
+
+impl Moments {
+    fn new(var: &Var, first: &Tensor, second: &Tensor) -> candle_core::Result<Self> {
+        let (first, second) = (first.to_device(var.device())?, second.to_device(var.device())?);
+        if fused(&[var.as_tensor(), &first, &second]) {
+            Ok(Self::Host(first.flatten_all()?.to_vec1()?, second.flatten_all()?.to_vec1()?))
+        } else {
+            Ok(Self::Tensors(first.copy()?, second.copy()?))
+        }
+    }
+
+    fn tensors(&self, like: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+        match self {
+            Self::Host(first, second) => Ok((
+                Tensor::from_slice(first, like.shape(), &Device::Cpu)?,
+                Tensor::from_slice(second, like.shape(), &Device::Cpu)?,
+            )),
+            Self::Tensors(first, second) => Ok((first.copy()?, second.copy()?)),
+        }
+    }
 }
 
 /// AdamW over named variables, in the order of their names.
@@ -76,9 +108,9 @@ impl AdamW {
         let slots = variables
             .into_iter()
             .map(|(name, var)| {
-                let (first, second) =
-                    (var.as_detached_tensor().zeros_like()?, var.as_detached_tensor().zeros_like()?);
-                Ok((name, Slot { var, first, second }))
+                let zeros = var.as_detached_tensor().zeros_like()?;
+                let moments = Moments::new(&var, &zeros, &zeros)?;
+                Ok((name, Slot { var, moments }))
             })
             .collect::<Result<_>>()?;
         Ok(Self { slots, config, step: 0 })
@@ -111,11 +143,28 @@ impl AdamW {
             let decays = !self.config.decay_matrices_only || slot.var.rank() >= 2;
             let kept = 1.0 - if decays { self.config.lr * self.config.weight_decay } else { 0.0 };
             let grad = grad.detach();
-            slot.first = ((&slot.first * beta1)? + (&grad * (1.0 - beta1))?)?;
-            slot.second = ((&slot.second * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
-            let root = ((&slot.second / correction2)?.sqrt()? + self.config.eps)?;
-            let change = ((&slot.first * (self.config.lr / correction1))? / root)?;
-            slot.var.set(&((slot.var.as_detached_tensor() * kept)? - change)?)?;
+            match &mut slot.moments {
+                Moments::Host(first, second) => with_slices([&grad], |[grad]| {
+                    let step = AdamWStep {
+                        beta1: beta1 as f32,
+                        beta2: beta2 as f32,
+                        rest1: (1.0 - beta1) as f32,
+                        rest2: (1.0 - beta2) as f32,
+                        kept: kept as f32,
+                        rate: (self.config.lr / correction1) as f32,
+                        correction2: (1.0 / correction2) as f32,
+                        eps: self.config.eps as f32,
+                    };
+                    slot.var.inplace_op1(&HostStep { moments: RefCell::new((first, second)), grad, step })
+                })?,
+                Moments::Tensors(first, second) => {
+                    *first = ((&*first * beta1)? + (&grad * (1.0 - beta1))?)?;
+                    *second = ((&*second * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
+                    let root = ((&*second / correction2)?.sqrt()? + self.config.eps)?;
+                    let change = ((&*first * (self.config.lr / correction1))? / root)?;
+                    slot.var.set(&((slot.var.as_detached_tensor() * kept)? - change)?)?;
+                }
+            }
         }
         Ok(())
     }
@@ -124,8 +173,9 @@ impl AdamW {
     pub fn state(&self) -> Result<AdamWState> {
         let mut state = AdamWState { step: self.step, ..Default::default() };
         for (name, slot) in &self.slots {
-            state.first_moments.insert(name.clone(), slot.first.copy()?);
-            state.second_moments.insert(name.clone(), slot.second.copy()?);
+            let (first, second) = slot.moments.tensors(slot.var.as_tensor())?;
+            state.first_moments.insert(name.clone(), first);
+            state.second_moments.insert(name.clone(), second);
         }
         Ok(state)
     }
@@ -151,10 +201,31 @@ impl AdamW {
             return Err(Error::Params(mismatch));
         }
         for (name, slot) in &mut self.slots {
-            slot.first = state.first_moments[name].to_device(slot.var.device())?.copy()?;
-            slot.second = state.second_moments[name].to_device(slot.var.device())?.copy()?;
+            slot.moments = Moments::new(&slot.var, &state.first_moments[name], &state.second_moments[name])?;
         }
         self.step = state.step;
+        Ok(())
+    }
+}
+
+/// One step in place on a variable on the CPU.
+struct HostStep<'a> {
+    moments: RefCell<(&'a mut Vec<f32>, &'a mut Vec<f32>)>,
+    grad: &'a [f32],
+    step: AdamWStep,
+}
+
+impl InplaceOp1 for HostStep<'_> {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+            bail!("adamw wants a contiguous f32 variable")
+        };
+        let (first, second) = &mut *self.moments.borrow_mut();
+        update::adamw(&mut values[start..end], first, second, self.grad, self.step);
         Ok(())
     }
 }

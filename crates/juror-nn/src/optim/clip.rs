@@ -1,6 +1,8 @@
 //! Clipping of the gradients by their joint L2 norm (Pascanu et al. 2013).
 
 use crate::Result;
+use crate::cpu::buffer::{fused, with_slices};
+use crate::cpu::update::square_sum;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Var};
 use std::collections::BTreeMap;
@@ -10,6 +12,10 @@ pub fn global_norm(grads: &GradStore, variables: &BTreeMap<String, Var>) -> Resu
     let mut sum = 0.0;
     for var in variables.values() {
         if let Some(grad) = grads.get(var.as_tensor()) {
+            if fused(&[grad]) {
+                sum += with_slices([grad], |[grad]| Ok(square_sum(grad)))?;
+                continue;
+            }
             sum += f64::from(grad.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>()?);
         }
     }
