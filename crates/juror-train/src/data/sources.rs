@@ -2,6 +2,7 @@
 
 use crate::config::DataConfig;
 use anyhow::{Context, Result, ensure};
+use juror_media::scenes::Scene;
 use juror_media::{Frame, TimeWindow, Video};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -81,8 +82,7 @@ impl Source {
                 let shape = [(16, 9), (9, 16), (4, 3), (1, 1)].choose(&mut rng).copied().unwrap_or((16, 9));
                 let (width, height) = sized(shape.0, shape.1, side);
                 let fps = [24.0, 25.0, 30.0, 30.0, 50.0, 60.0].choose(&mut rng).copied().unwrap_or(30.0);
-                let _ = (width, height, fps);
-                anyhow::bail!("scenes to come")
+                Ok(Scene::random(self.seed).render(width, height, fps, count)?.collect())
             }
             Origin::Clip { path, prior } => {
                 let start: f64 = rng.random();
