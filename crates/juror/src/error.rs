@@ -1,5 +1,6 @@
 //! What can go wrong when videos are judged, and the stable word for each class.
 
+use juror_media::MediaError;
 use serde::{Deserialize, Serialize};
 
 /// The class of a failure, as written into error records.
@@ -14,7 +15,7 @@ pub enum ErrorKind {
     NoVideoStream,
     /// The file ends before a frame could be decoded.
     Truncated,
-    /// A codec or layout that this build cannot decode.
+    /// A codec, layout or option that this build cannot take.
     Unsupported,
     /// No frame lies in the chosen time window.
     TooShort,
@@ -26,19 +27,66 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// A failure of [`crate`]'s operations.
+/// A failure of this crate's operations.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The model could not be opened or gave no usable answer.
-    #[error("{0}")]
-    Model(String),
+    /// A video could not be read.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// Neither an embedded model nor a folder.
+    #[error("no such model: allowed are {} (inside the program) and folders with config.json, model.safetensors and tokenizer.json: {name}", crate::judge::EMBEDDED.join(", "))]
+    NoSuchModel {
+        /// What was asked for.
+        name: String,
+    },
+    /// The model could not be opened or run.
+    #[error("the model failed: {0}")]
+    Model(juror_lmm::Error),
+    /// The model gave an answer that is none.
+    #[error("the model gave no usable answer: {0}")]
+    Answer(String),
+    /// A defect of juror.
+    #[error("a defect of juror, please report it: {0}")]
+    Internal(String),
+    /// A length of segments that makes no sense.
+    #[error(
+        "segments of {length_secs} s over {span_secs} s: allowed are lengths above 0 s that make at most 100000 segments"
+    )]
+    Segments {
+        /// The length asked for, seconds.
+        length_secs: f64,
+        /// What was to be cut, seconds.
+        span_secs: f64,
+    },
+}
+
+impl From<juror_lmm::Error> for Error {
+    fn from(error: juror_lmm::Error) -> Self {
+        match error {
+            // What a model meets while watching is a matter of the video.
+            juror_lmm::Error::Media(error) => Self::Media(error),
+            error => Self::Model(error),
+        }
+    }
 }
 
 impl Error {
     /// The class of the failure.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Model(_) => ErrorKind::Model,
+            Self::Media(error) => match error.kind() {
+                "not_found" => ErrorKind::NotFound,
+                "not_video" => ErrorKind::NotVideo,
+                "no_video_stream" => ErrorKind::NoVideoStream,
+                "truncated" => ErrorKind::Truncated,
+                "unsupported" => ErrorKind::Unsupported,
+                "too_short" => ErrorKind::TooShort,
+                "out_of_memory" => ErrorKind::OutOfMemory,
+                _ => ErrorKind::Internal,
+            },
+            Self::NoSuchModel { .. } | Self::Model(_) | Self::Answer(_) => ErrorKind::Model,
+            Self::Internal(_) => ErrorKind::Internal,
+            Self::Segments { .. } => ErrorKind::Unsupported,
         }
     }
 }

@@ -1,17 +1,32 @@
 //! Compare and score videos without a reference: the library behind the `juror` program.
 //!
-//! - [`record`]: the results, as serialised (`schema` `juror/1`); scripts may rely on every field.
-//! - [`verdict`]: how numbers become words (levels, preference, intervals, pooling), in one place.
+//! - [`judge`]: [`Juror`] opens a model and makes records of videos;
+//! - [`record`]: the results, as serialised (`schema` `juror/1`); scripts may rely on every field;
+//! - [`verdict`]: how numbers become words (levels, preference, intervals, pooling), in one place;
 //! - [`error`]: what can go wrong, with the stable `kind` words of error records.
 //!
 //! Units: margins and scores are points of the five-point scale (ITU-T P.910: 1 bad .. 5 excellent),
 //! times are seconds. This crate prints nothing and knows no command line.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use juror::{Juror, Options};
+//!
+//! let juror = Juror::open("nano")?;
+//! let verdict = juror.compare(Path::new("a.mp4"), Path::new("b.mp4"), &Options::default(), &|_| ())?;
+//! println!("{:?}, by {:+.1} points", verdict.prefer, verdict.margin);
+//! # Ok::<(), juror::Error>(())
+//! ```
 
 pub mod error;
+mod hash;
+pub mod judge;
 pub mod record;
+mod segment;
 pub mod verdict;
 
 pub use error::{Error, ErrorKind};
+pub use judge::{Juror, Options, Viewed};
 pub use record::{Comparison, ErrorRecord, Record, Score};
 pub use verdict::{Level, Preference};
 

@@ -219,9 +219,9 @@ pub struct Input {
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
     /// Width as shown (after rotation and sample aspect ratio), pixels.
-    pub width: u32,
+    pub width: usize,
     /// Height as shown, pixels.
-    pub height: u32,
+    pub height: usize,
     /// Mean frame rate, frames per second; `null` where unknown.
     pub fps: Option<f64>,
     /// Duration, seconds; `null` where unknown.
@@ -321,12 +321,12 @@ mod tests {
             warnings: Vec::new(),
             version: "0.1.0".to_owned(),
         };
-        let error = Error::Model("no weights in folder".to_owned());
+        let error = Error::Answer("its margin is NaN".to_owned());
         let record = ErrorRecord::new(Subject::one(Path::new("clip.mp4")), &error, provenance);
         let text = serde_json::to_string(&Record::from(record.clone())).unwrap();
         let expected = concat!(
             r#"{"schema":"juror/1","type":"error","path":"clip.mp4","kind":"model","#,
-            r#""message":"no weights in folder","model":null,"seed":7,"device":"cpu","#,
+            r#""message":"the model gave no usable answer: its margin is NaN","model":null,"seed":7,"device":"cpu","#,
             r#""timings":{"decode":0.0,"vision":0.0,"language":0.0,"total":0.0},"warnings":[],"version":"0.1.0"}"#,
         );
         assert_eq!(text, expected);

@@ -1,0 +1,341 @@
+//! Opening a model and judging videos with it: files in, records out.
+//!
+//! Each video is watched once (decoding and the vision stage) and its tokens are kept in a [`Viewed`], so that
+//! one viewing serves any number of comparisons. Records hold finite numbers only: a model that answers
+//! otherwise is an error. On a CPU the same files, model, seed and version give the same record (but for
+//! `timings`), whatever the number of threads.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Instant;
+
+use juror_lmm::nano::Nano;
+use juror_lmm::{Attribution, JudgeOptions, Lmm, WatchOptions, Watched};
+use juror_media::{TimeWindow, Video, VideoInfo};
+
+use crate::error::Error;
+use crate::hash::sha256_of_file;
+use crate::record::{
+    Aspects, Comparison, ComparisonType, Distortion, ErrorRecord, Input, ModelId, PairDistortions,
+    Provenance, Schema, Score, ScoreType, Segment, Subject, Timings,
+};
+use crate::segment;
+use crate::verdict::{Level, MARGIN_RANGE, Pooled, Preference, SCORE_RANGE, ci95};
+
+/// The models inside the program, by name.
+pub const EMBEDDED: [&str; 1] = ["nano"];
+
+/// The device models run on.
+const DEVICE: &str = "cpu";
+/// The share of a call's progress that watching takes; the rest is for the judgement and its text.
+const WATCHING: f64 = 0.9;
+
+/// Told how far a call has come, 0..1; may be called from any thread.
+pub type Progress<'a> = &'a (dyn Fn(f64) + Sync);
+
+/// How videos are watched and judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// The part of each video to watch.
+    pub window: TimeWindow,
+    /// How many moments to look at closely; `None`: as the model was trained.
+    pub frames: Option<usize>,
+    /// Whether to write down the reasons.
+    pub rationale: bool,
+    /// Judge a pair only as A-B, not as B-A too: faster, but an order bias stays in.
+    pub single_order: bool,
+    /// The length of segments to score besides the whole, seconds.
+    pub segment_secs: Option<f64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            window: TimeWindow::ALL,
+            frames: None,
+            rationale: true,
+            single_order: false,
+            segment_secs: None,
+        }
+    }
+}
+
+/// A video that was watched: all that a judgement needs of it.
+pub struct Viewed {
+    input: Input,
+    watched: Watched,
+    warnings: Vec<String>,
+    info: VideoInfo,
+    total_secs: f64,
+}
+
+impl Viewed {
+    /// The video as it stands in records.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+}
+
+/// A judge of video quality: a model ready to compare and score.
+pub struct Juror {
+    lmm: Box<dyn Lmm>,
+    threads: usize,
+    seed: u64,
+}
+
+impl Juror {
+    /// Opens a model: the name of an embedded one ([`EMBEDDED`]), or the path of a folder laid out like it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchModel`]; [`Error::Model`] when the files of the model are damaged.
+    pub fn open(model: impl AsRef<OsStr>) -> Result<Self, Error> {
+        let model = model.as_ref();
+        let folder = Path::new(model);
+        if EMBEDDED.iter().any(|name| model == *name) {
+            Ok(Self::new(Box::new(Nano::embedded()?)))
+        } else if folder.is_dir() {
+            Ok(Self::new(Box::new(Nano::from_folder(folder)?)))
+        } else {
+            Err(Error::NoSuchModel { name: model.to_string_lossy().into_owned() })
+        }
+    }
+
+    /// A judge with any model, on all cores, with seed 0.
+    pub fn new(lmm: Box<dyn Lmm>) -> Self {
+        Self { lmm, threads: 0, seed: 0 }
+    }
+
+    /// The same judge on this many threads (0, the default: one per core). Judgements do not depend on it.
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// The same judge with this seed (default 0).
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The model's name and the SHA-256 of its weights.
+    pub fn model(&self) -> ModelId {
+        let info = self.lmm.info();
+        ModelId { name: info.name.clone(), sha256: info.sha256.clone() }
+    }
+
+    /// Watches the video at `path`: decoding and the vision stage.
+    ///
+    /// # Errors
+    /// Those of reading video; [`Error::Model`] when the model cannot take it.
+    pub fn watch(&self, path: &Path, options: &Options, progress: Progress<'_>) -> Result<Viewed, Error> {
+        let begin = Instant::now();
+        let mut video = Video::open(path)?.with_threads(self.threads);
+        let info = video.info().clone();
+        let watch = WatchOptions { window: options.window, frames: options.frames, threads: self.threads };
+        let (watched, sha256) =
+            sha256_of_file(path, || self.lmm.watch(&mut video, &watch, &|fraction| progress(fraction)))?;
+        let mut warnings = info.warnings.clone();
+        warnings.extend(watched.warnings.iter().filter(|warning| !info.warnings.contains(warning)).cloned());
+        let known = |value: f64| (value.is_finite() && value > 0.0).then_some(value);
+        let input = Input {
+            path: path.to_string_lossy().into_owned(),
+            sha256,
+            width: info.width,
+            height: info.height,
+            fps: known(info.fps),
+            duration: known(info.duration_secs),
+            frames_sampled: watched.frames_sampled_secs.clone(),
+        };
+        Ok(Viewed { input, watched, warnings, info, total_secs: begin.elapsed().as_secs_f64() })
+    }
+
+    /// Compares two videos that were watched.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the model gives no usable answer.
+    pub fn compare_viewed(&self, a: &Viewed, b: &Viewed, options: &Options) -> Result<Comparison, Error> {
+        let begin = Instant::now();
+        let judged = self.lmm.compare(&a.watched, &b.watched, &self.judge_options(options))?;
+        let margin = finite("margin", judged.margin)?.clamp(MARGIN_RANGE[0], MARGIN_RANGE[1]);
+        let aspects = Aspects {
+            visual: finite("visual margin", judged.visual)?,
+            temporal: finite("temporal margin", judged.temporal)?,
+        };
+        let timings = Timings {
+            decode: a.watched.decode_secs + b.watched.decode_secs,
+            vision: a.watched.vision_secs + b.watched.vision_secs,
+            language: judged.language_secs,
+            total: a.total_secs + b.total_secs + begin.elapsed().as_secs_f64(),
+        };
+        let warnings = tagged(&a.warnings, "a").chain(tagged(&b.warnings, "b")).collect();
+        Ok(Comparison {
+            schema: Schema,
+            record_type: ComparisonType,
+            a: a.input.clone(),
+            b: b.input.clone(),
+            margin,
+            margin_ci95: ci95(margin, finite("margin's deviation", judged.margin_sd)?, MARGIN_RANGE),
+            probability: finite("probability", judged.probability)?.clamp(0.0, 1.0),
+            prefer: Preference::of_margin(margin),
+            level: Level::of_margin(margin),
+            aspects,
+            distortions: PairDistortions {
+                a: distortions(&judged.distortions_a)?,
+                b: distortions(&judged.distortions_b)?,
+            },
+            rationale: judged.rationale,
+            order_agreement: judged.order_agreement,
+            provenance: self.provenance(self.model(), timings, warnings),
+        })
+    }
+
+    /// Tells which of two videos looks better, by how much, and why.
+    ///
+    /// # Errors
+    /// Those of [`Self::watch`] and [`Self::compare_viewed`].
+    pub fn compare(
+        &self,
+        a: &Path,
+        b: &Path,
+        options: &Options,
+        progress: Progress<'_>,
+    ) -> Result<Comparison, Error> {
+        let half = WATCHING / 2.0;
+        let a = self.watch(a, options, &|fraction| progress(half * fraction))?;
+        let b = self.watch(b, options, &|fraction| progress(half + half * fraction))?;
+        let comparison = self.compare_viewed(&a, &b, options)?;
+        progress(1.0);
+        Ok(comparison)
+    }
+
+    /// Scores one video, and its segments where `options` ask for them.
+    ///
+    /// # Errors
+    /// Those of [`Self::watch`]; [`Error::Model`] when the model gives no usable answer.
+    pub fn score(&self, path: &Path, options: &Options, progress: Progress<'_>) -> Result<Score, Error> {
+        let begin = Instant::now();
+        let share = if options.segment_secs.is_some() { WATCHING / 2.0 } else { WATCHING };
+        let viewed = self.watch(path, options, &|fraction| progress(share * fraction))?;
+        let judged = self.lmm.score(&viewed.watched, &self.judge_options(options))?;
+        let score = in_score_range("score", judged.score)?;
+        let mut timings = Timings {
+            decode: viewed.watched.decode_secs,
+            vision: viewed.watched.vision_secs,
+            language: judged.language_secs,
+            total: 0.0,
+        };
+        let segments = match options.segment_secs {
+            Some(length_secs) => {
+                let windows = segment::windows(options.window, viewed.info.duration_secs, length_secs)?;
+                let count = windows.len() as f64;
+                let mut segments = Vec::with_capacity(windows.len());
+                for (index, window) in windows.into_iter().enumerate() {
+                    let part = |fraction| progress(share * (1.0 + (index as f64 + fraction) / count));
+                    segments.push(self.score_segment(path, window, options, &mut timings, &part)?);
+                }
+                segments
+            }
+            None => Vec::new(),
+        };
+        let scores: Vec<f64> = segments.iter().map(|segment| segment.score).collect();
+        let whole = Pooled { mean: score, harmonic_mean: score, min: score, p5: score };
+        let aspects = Aspects {
+            visual: in_score_range("visual score", judged.visual)?,
+            temporal: in_score_range("temporal score", judged.temporal)?,
+        };
+        timings.total = begin.elapsed().as_secs_f64();
+        progress(1.0);
+        Ok(Score {
+            schema: Schema,
+            record_type: ScoreType,
+            score,
+            ci95: ci95(score, finite("score's deviation", judged.score_sd)?, SCORE_RANGE),
+            aspects,
+            distortions: distortions(&judged.distortions)?,
+            rationale: judged.rationale,
+            segments,
+            pooled: Pooled::of_scores(&scores).unwrap_or(whole),
+            provenance: self.provenance(self.model(), timings, viewed.warnings),
+            video: viewed.input,
+        })
+    }
+
+    /// The error record of `subject`, which this judge failed on.
+    pub fn error_record(&self, subject: Subject, error: &Error) -> ErrorRecord {
+        let provenance = self.provenance(Some(self.model()), Timings::default(), Vec::new());
+        ErrorRecord::new(subject, error, provenance)
+    }
+
+    fn score_segment(
+        &self,
+        path: &Path,
+        window: segment::Window,
+        options: &Options,
+        timings: &mut Timings,
+        progress: Progress<'_>,
+    ) -> Result<Segment, Error> {
+        let mut video = Video::open(path)?.with_threads(self.threads);
+        let watch = WatchOptions { window: window.to_time()?, frames: options.frames, threads: self.threads };
+        let watched = self.lmm.watch(&mut video, &watch, &|fraction| progress(fraction))?;
+        let judge = JudgeOptions { rationale: false, ..self.judge_options(options) };
+        let judged = self.lmm.score(&watched, &judge)?;
+        timings.decode += watched.decode_secs;
+        timings.vision += watched.vision_secs;
+        timings.language += judged.language_secs;
+        let score = in_score_range("segment's score", judged.score)?;
+        Ok(Segment { start: window.start_secs, end: window.end_secs, score })
+    }
+
+    fn judge_options(&self, options: &Options) -> JudgeOptions {
+        JudgeOptions { rationale: options.rationale, single_order: options.single_order, seed: self.seed }
+    }
+
+    fn provenance<M>(&self, model: M, timings: Timings, warnings: Vec<String>) -> Provenance<M> {
+        Provenance {
+            model,
+            seed: self.seed,
+            device: DEVICE.to_owned(),
+            timings,
+            warnings,
+            version: crate::VERSION.to_owned(),
+        }
+    }
+}
+
+/// The error record of `subject` where no model could be opened.
+pub fn error_record_without_model(subject: Subject, error: &Error, seed: u64) -> ErrorRecord {
+    let provenance = Provenance {
+        model: None,
+        seed,
+        device: DEVICE.to_owned(),
+        timings: Timings::default(),
+        warnings: Vec::new(),
+        version: crate::VERSION.to_owned(),
+    };
+    ErrorRecord::new(subject, error, provenance)
+}
+
+/// `value`, unless the model went astray.
+fn finite(what: &str, value: f64) -> Result<f64, Error> {
+    if value.is_finite() { Ok(value) } else { Err(Error::Answer(format!("its {what} is {value}"))) }
+}
+
+fn in_score_range(what: &str, value: f64) -> Result<f64, Error> {
+    Ok(finite(what, value)?.clamp(SCORE_RANGE[0], SCORE_RANGE[1]))
+}
+
+/// The model's attributions, worst first.
+fn distortions(attributions: &[Attribution]) -> Result<Vec<Distortion>, Error> {
+    let mut list = Vec::with_capacity(attributions.len());
+    for attribution in attributions {
+        let severity = finite("severity", attribution.severity)?.clamp(0.0, 1.0);
+        list.push(Distortion { kind: attribution.kind.clone(), severity });
+    }
+    list.sort_by(|one, other| other.severity.total_cmp(&one.severity));
+    Ok(list)
+}
+
+/// Warnings of a pair say which video they are about.
+fn tagged<'a>(warnings: &'a [String], which: &'a str) -> impl Iterator<Item = String> + 'a {
+    warnings.iter().map(move |warning| format!("{which}: {warning}"))
+}
