@@ -1,0 +1,280 @@
+//! What may be typed: the one definition behind the parser, the help, the man page and the completions.
+//!
+//! First of two stages. Here values are only parsed, each by itself; [`crate::settings`] checks how they
+//! fit together and resolves defaults, and nothing after it sees these types. Parsers of values carry
+//! their tests at the end of the file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Tells how good a video looks, without a reference
+#[derive(Debug, Parser)]
+#[command(
+    name = "juror",
+    version,
+    max_term_width = 100,
+    after_help = "Exit status: 0 all done; 1 done, but some inputs failed; 2 wrong usage or nothing could be done."
+)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What juror can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Compare(CompareArgs),
+    Score(ScoreArgs),
+    Distort(DistortArgs),
+    Doctor(DoctorArgs),
+    /// Print shell completions
+    ///
+    /// For bash: `juror completions bash > ~/.local/share/bash-completion/completions/juror`.
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    ///
+    /// `juror man | man -l -` reads it; `juror man compare` prints the page of one command.
+    Man {
+        /// Print the page of this command instead of the whole program's
+        command: Option<String>,
+    },
+}
+
+/// Tell which of two videos looks better, by how much, and why
+///
+/// The margin is positive when A is better; its unit is one point of the five-point scale (1 bad .. 5 excellent).
+/// Both are judged as shown at the same size on the same screen. Length, size and frame rate may differ.
+#[derive(Debug, Args)]
+#[command(override_usage = "juror compare [OPTIONS] <A> <B>\n       juror compare [OPTIONS] --list <FILE>")]
+pub struct CompareArgs {
+    /// The first video
+    #[arg(value_name = "A", required_unless_present = "list", requires = "b", value_hint = ValueHint::FilePath)]
+    pub a: Option<PathBuf>,
+    /// The second video
+    #[arg(value_name = "B", conflicts_with = "list", value_hint = ValueHint::FilePath)]
+    pub b: Option<PathBuf>,
+    /// Judge only A-B, not B-A as well: less work, but a bias for one side stays in
+    #[arg(long)]
+    pub single_order: bool,
+    /// Read pairs from this file, one a line, A and B separated by a tab (`-`: standard input)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub list: Option<PathBuf>,
+    /// Go on with the next pair when one fails
+    #[arg(long)]
+    pub continue_on_error: bool,
+    #[command(flatten)]
+    pub view: ViewArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// Score videos on the five-point scale (1 bad .. 5 excellent), with interval and reasons
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "juror score [OPTIONS] <VIDEO>...\n       juror score [OPTIONS] --list <FILE> [VIDEO]..."
+)]
+pub struct ScoreArgs {
+    /// The videos
+    #[arg(value_name = "VIDEO", required_unless_present = "list", value_hint = ValueHint::FilePath)]
+    pub videos: Vec<PathBuf>,
+    /// Score segments of this many seconds too, and pool them
+    #[arg(long, value_name = "SECONDS", value_parser = positive_number)]
+    pub segment_seconds: Option<f64>,
+    /// Read more videos from this file, one a line (`-`: standard input)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub list: Option<PathBuf>,
+    /// Go on with the next video when one fails
+    #[arg(long)]
+    pub continue_on_error: bool,
+    #[command(flatten)]
+    pub view: ViewArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// Worsen a video by simulated distortions, for tests and training
+///
+/// Sound is left out. The container follows the extension of OUT. Frames which no codec distorts are encoded without visible loss.
+#[derive(Debug, Args)]
+#[command(override_usage = "juror distort [OPTIONS] <IN> <OUT> --kind <KIND> --level <LEVEL>\n       \
+        juror distort [OPTIONS] <IN> <OUT> --chain <KIND:LEVEL,...>\n       \
+        juror distort --list-kinds")]
+pub struct DistortArgs {
+    /// The video to worsen
+    #[arg(value_name = "IN", required_unless_present = "list_kinds", requires = "output", value_hint = ValueHint::FilePath)]
+    pub input: Option<PathBuf>,
+    /// Where to write the result; it appears only when complete
+    #[arg(value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// What to do to it (`--list-kinds` names the kinds)
+    #[arg(long, value_name = "KIND", requires = "level", conflicts_with = "chain", required_unless_present_any = ["chain", "list_kinds"])]
+    pub kind: Option<String>,
+    /// How strongly: 1 mild .. 5 severe, any number between
+    #[arg(long, value_name = "LEVEL", requires = "kind", value_parser = positive_number)]
+    pub level: Option<f64>,
+    /// Several distortions one after the other, as `kind:level,kind:level`
+    #[arg(long, value_name = "KIND:LEVEL,...")]
+    pub chain: Option<String>,
+    /// Print the kinds, one a line
+    #[arg(long, exclusive = true)]
+    pub list_kinds: bool,
+    #[command(flatten)]
+    pub window: WindowArgs,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Show no progress on standard error; errors still appear
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Tell what this machine has (FFmpeg, codecs, CPU features, memory, models) and what is missing
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// What part of a video is read.
+#[derive(Debug, Args)]
+pub struct WindowArgs {
+    /// Begin at this time: seconds, MM:SS or HH:MM:SS, with decimals
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub start: Option<f64>,
+    /// End before this time: seconds, MM:SS or HH:MM:SS, with decimals
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub end: Option<f64>,
+}
+
+/// What of a video is looked at.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Watching")]
+pub struct ViewArgs {
+    #[command(flatten)]
+    pub window: WindowArgs,
+    /// Look closely at this many moments [default: as the model was trained]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub frames: Option<u32>,
+}
+
+/// Which model judges, and how it runs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// The judge: `nano`, which is inside the program, or a folder laid out like it
+    #[arg(long, short, value_name = "NAME_OR_PATH", default_value = "nano", value_hint = ValueHint::AnyPath)]
+    pub model: PathBuf,
+    /// Where it runs
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+    /// Threads to use; results do not depend on it [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Skip the written reasons: faster
+    #[arg(long)]
+    pub no_rationale: bool,
+}
+
+/// Where and how results are written.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct ReportArgs {
+    /// How results are written [default: table on a terminal, else json; jsonl for many inputs]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// Write results to this file instead of standard output; it appears only when complete
+    #[arg(long, short, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Show no progress and no warnings on standard error; errors still appear
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// A form of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// One JSON object, or an array of them for many inputs
+    Json,
+    /// One JSON object a line, written as soon as it is known
+    Jsonl,
+    /// One row per record, nested fields flattened with dots
+    Csv,
+}
+
+/// A number above zero.
+fn positive_number(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("a number above 0 is allowed".to_owned()),
+    }
+}
+
+/// Seconds, from `SS`, `MM:SS` or `HH:MM:SS`, each with decimals in its last part.
+fn timestamp(text: &str) -> Result<f64, String> {
+    let allowed = || "seconds (12.5), MM:SS or HH:MM:SS (1:02:03.5) are allowed".to_owned();
+    let parts: Vec<&str> = text.split(':').collect();
+    if parts.len() > 3 {
+        return Err(allowed());
+    }
+    let mut secs = 0.0;
+    for (index, part) in parts.iter().enumerate() {
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let (whole, decimals) = part.split_once('.').unwrap_or((part, "0"));
+        let is_last = index + 1 == parts.len();
+        if !digits(whole) || !digits(decimals) || (part.contains('.') && !is_last) {
+            return Err(allowed());
+        }
+        let value: f64 = part.parse().map_err(|_| allowed())?;
+        if index > 0 && value >= 60.0 {
+            return Err(format!("`{part}` is 60 or more; {}", allowed()));
+        }
+        secs = secs * 60.0 + value;
+    }
+    Ok(secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn timestamps() {
+        for (text, secs) in
+            [("0", 0.0), ("90", 90.0), ("12.5", 12.5), ("1:30", 90.0), ("01:02:03.25", 3723.25)]
+        {
+            assert_eq!(timestamp(text), Ok(secs), "{text}");
+        }
+        for text in ["", "-1", "1:60", "1.5:00", "1:2:3:4", "x", "1e3", ".5", "nan", "1:", "٣"] {
+            assert!(timestamp(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_above_zero() {
+        assert_eq!(positive_number("0.5"), Ok(0.5));
+        for text in ["0", "-1", "nan", "inf", "1e999", "x", ""] {
+            assert!(positive_number(text).is_err(), "{text}");
+        }
+    }
+}

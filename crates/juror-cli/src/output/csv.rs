@@ -1,0 +1,206 @@
+//! Records as CSV: one row each, nested fields flattened with dots.
+//!
+//! Scalars keep their JSON form without quotes, `null` is empty. Intervals become `.lo` and `.hi`,
+//! distortions `kind:severity` joined by `;`, warnings are joined by `;`. Left out are the lists
+//! that have no place in a row: the sampled times and the segments (`pooled` sums these up).
+//! Rows of failed inputs fill the paths, `kind` and `message`.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use juror::Record;
+use serde_json::Value;
+
+/// The columns of an output, known before its first record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Columns {
+    /// Those of comparisons.
+    Comparison,
+    /// Those of scores.
+    Score,
+}
+
+const COMPARISON: &[&str] = &[
+    "schema",
+    "type",
+    "a.path",
+    "a.sha256",
+    "a.width",
+    "a.height",
+    "a.fps",
+    "a.duration",
+    "b.path",
+    "b.sha256",
+    "b.width",
+    "b.height",
+    "b.fps",
+    "b.duration",
+    "margin",
+    "margin_ci95.lo",
+    "margin_ci95.hi",
+    "probability",
+    "prefer",
+    "level",
+    "aspects.visual",
+    "aspects.temporal",
+    "distortions.a",
+    "distortions.b",
+    "rationale",
+    "order_agreement",
+    "model.name",
+    "model.sha256",
+    "seed",
+    "device",
+    "timings.decode",
+    "timings.vision",
+    "timings.language",
+    "timings.total",
+    "warnings",
+    "version",
+    "kind",
+    "message",
+];
+
+const SCORE: &[&str] = &[
+    "schema",
+    "type",
+    "video.path",
+    "video.sha256",
+    "video.width",
+    "video.height",
+    "video.fps",
+    "video.duration",
+    "score",
+    "ci95.lo",
+    "ci95.hi",
+    "aspects.visual",
+    "aspects.temporal",
+    "distortions",
+    "rationale",
+    "pooled.mean",
+    "pooled.harmonic_mean",
+    "pooled.min",
+    "pooled.p5",
+    "model.name",
+    "model.sha256",
+    "seed",
+    "device",
+    "timings.decode",
+    "timings.vision",
+    "timings.language",
+    "timings.total",
+    "warnings",
+    "version",
+    "kind",
+    "message",
+];
+
+impl Columns {
+    /// Their names, in order.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Comparison => COMPARISON,
+            Self::Score => SCORE,
+        }
+    }
+}
+
+/// The row of `record`, after the header when `with_header`.
+///
+/// # Errors
+/// When the record has no CSV form.
+pub fn rows(record: &Record, columns: Columns, with_header: bool) -> io::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    if with_header {
+        writer.write_record(columns.names())?;
+    }
+    let fields = fields(record)?;
+    writer.write_record(columns.names().iter().map(|name| fields.get(*name).map_or("", String::as_str)))?;
+    let bytes = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
+/// All fields of a record by column name.
+fn fields(record: &Record) -> io::Result<BTreeMap<String, String>> {
+    let mut fields = BTreeMap::new();
+    flatten("", &serde_json::to_value(record)?, &mut fields);
+    // The paths of a failure stand where those of a result do.
+    for (of_error, of_result) in [("path", "video.path"), ("a", "a.path"), ("b", "b.path")] {
+        if let Some(path) = fields.remove(of_error) {
+            fields.insert(of_result.to_owned(), path);
+        }
+    }
+    Ok(fields)
+}
+
+fn flatten(name: &str, value: &Value, fields: &mut BTreeMap<String, String>) {
+    let dotted = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                flatten(&dotted(key), value, fields);
+            }
+        }
+        Value::Array(ends) if name.ends_with("ci95") => {
+            for (key, end) in ["lo", "hi"].into_iter().zip(ends) {
+                flatten(&dotted(key), end, fields);
+            }
+        }
+        Value::Array(items) => {
+            let texts: Vec<String> = items.iter().map(listed).collect();
+            fields.insert(name.to_owned(), texts.join(";"));
+        }
+        Value::Null => {}
+        Value::String(text) => {
+            fields.insert(name.to_owned(), text.clone());
+        }
+        Value::Bool(_) | Value::Number(_) => {
+            fields.insert(name.to_owned(), value.to_string());
+        }
+    }
+}
+
+/// An item of a list: a text as it is, a distortion as `kind:severity`.
+fn listed(item: &Value) -> String {
+    match (item, item.get("kind").and_then(Value::as_str), item.get("severity")) {
+        (Value::String(text), ..) => text.clone(),
+        (_, Some(kind), Some(severity)) => format!("{kind}:{severity}"),
+        _ => item.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::table::tests::{comparison, failure, score};
+
+    /// Every scalar of a record has a column, and every column a field.
+    #[test]
+    fn columns_cover_the_records() {
+        let failure = fields(&failure().into()).unwrap();
+        for (columns, record) in
+            [(Columns::Comparison, Record::from(comparison(1.3))), (Columns::Score, score(3.8).into())]
+        {
+            let fields = fields(&record).unwrap();
+            for name in fields.keys().filter(|name| !name.ends_with("frames_sampled") && *name != "segments")
+            {
+                assert!(columns.names().contains(&name.as_str()), "no column for {name}");
+            }
+            for name in columns.names() {
+                assert!(fields.contains_key(*name) || failure.contains_key(*name), "nothing fills {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn failures_keep_their_place_and_text_is_quoted() {
+        let text = rows(&failure().into(), Columns::Score, true).unwrap();
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let header = reader.headers().unwrap().clone();
+        let row = reader.records().next().unwrap().unwrap();
+        let cell = |name| &row[header.iter().position(|column| column == name).unwrap()];
+        assert_eq!(cell("video.path"), "clips/no,such.mp4");
+        assert_eq!(cell("kind"), "model");
+        assert_eq!(cell("score"), "");
+    }
+}

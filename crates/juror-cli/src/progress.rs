@@ -1,0 +1,80 @@
+//! Progress on standard error: one bar over all inputs, with rate and time left, only on a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+/// Between two drawings.
+const TICK: Duration = Duration::from_millis(200);
+/// Steps of the bar per input.
+const STEPS: u64 = 1000;
+
+/// A bar over a known number of inputs.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// A bar over `inputs`; it draws nothing when `quiet` or without a terminal.
+    pub fn new(inputs: usize, quiet: bool) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(inputs as u64 * STEPS), target);
+        let style = ProgressStyle::with_template("{bar:24} {percent:>3} % {rate} {eta:>4} left  {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                let per_minute = state.per_sec() * 60.0 / STEPS as f64;
+                // The bar has no use for a failure to write into it.
+                let _ = write!(text, "{per_minute:.1}/min");
+            });
+        bar.set_style(style);
+        bar.enable_steady_tick(TICK);
+        Self { bar }
+    }
+
+    /// Names the input at work.
+    pub fn begin(&self, label: String) {
+        self.bar.set_message(label);
+    }
+
+    /// Places the bar at `fraction` (0..1) of the input after `done` whole ones.
+    pub fn at(&self, done: usize, fraction: f64) {
+        self.bar.set_position(done as u64 * STEPS + (fraction.clamp(0.0, 1.0) * STEPS as f64) as u64);
+    }
+
+    /// Runs `write` while the bar is out of the way.
+    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A sign of life for work of unknown length.
+#[derive(Debug)]
+pub struct Waiting {
+    spinner: ProgressBar,
+}
+
+impl Waiting {
+    /// Shows `label` and the time spent; nothing when `quiet` or without a terminal.
+    pub fn new(label: String, quiet: bool) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let spinner = ProgressBar::with_draw_target(None, target);
+        let style = ProgressStyle::with_template("{spinner} {elapsed}  {wide_msg}");
+        spinner.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        spinner.set_message(label);
+        spinner.enable_steady_tick(TICK);
+        Self { spinner }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.spinner.finish_and_clear();
+    }
+}

@@ -1,0 +1,197 @@
+//! What was typed, checked and resolved: the only form of the arguments that commands work with.
+
+use std::ffi::OsStr;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure};
+use juror::{Juror, Options};
+use juror_media::TimeWindow;
+use juror_media::distort::{Chain, Distortion, Kind};
+
+use crate::args::{CompareArgs, DistortArgs, Format, ModelArgs, ReportArgs, ScoreArgs, ViewArgs, WindowArgs};
+use crate::inputs::{self, Pair};
+
+/// Many inputs to judge.
+#[derive(Debug)]
+pub struct Job<T> {
+    /// What to judge; never empty.
+    pub inputs: Vec<T>,
+    /// How.
+    pub options: Options,
+    /// With which model.
+    pub model: Model,
+    /// Where results go.
+    pub report: Report,
+    /// Whether to go on after a failure.
+    pub continue_on_error: bool,
+}
+
+/// Which model judges, and how it runs.
+#[derive(Debug)]
+pub struct Model {
+    /// An embedded name or a folder.
+    pub name_or_path: PathBuf,
+    /// 0: one per core.
+    pub threads: usize,
+    /// Of everything random.
+    pub seed: u64,
+}
+
+/// Where and how results are written.
+#[derive(Debug)]
+pub struct Report {
+    /// Their form.
+    pub format: Format,
+    /// Their file; standard output where there is none.
+    pub output: Option<PathBuf>,
+    /// No progress, no warnings.
+    pub quiet: bool,
+}
+
+impl Job<Pair> {
+    /// # Errors
+    /// When arguments contradict each other or the list cannot be read.
+    pub fn of_compare(args: CompareArgs) -> anyhow::Result<Self> {
+        let inputs = match (args.list, args.a, args.b) {
+            (Some(list), ..) => inputs::pairs(&list)?,
+            (None, Some(a), Some(b)) => vec![Pair { a, b }],
+            _ => bail!("two videos are needed: juror compare A B"),
+        };
+        let options = Options {
+            single_order: args.single_order,
+            segment_secs: None,
+            ..options(&args.view, &args.model)?
+        };
+        Ok(Self {
+            report: Report::new(&args.report, inputs.len() > 1),
+            inputs,
+            options,
+            model: Model::new(args.model)?,
+            continue_on_error: args.continue_on_error,
+        })
+    }
+}
+
+impl Job<PathBuf> {
+    /// # Errors
+    /// When arguments contradict each other or the list cannot be read.
+    pub fn of_score(args: ScoreArgs) -> anyhow::Result<Self> {
+        let mut inputs = args.videos;
+        if let Some(list) = args.list {
+            inputs.extend(inputs::videos(&list)?);
+        }
+        let options = Options { segment_secs: args.segment_seconds, ..options(&args.view, &args.model)? };
+        Ok(Self {
+            report: Report::new(&args.report, inputs.len() > 1),
+            inputs,
+            options,
+            model: Model::new(args.model)?,
+            continue_on_error: args.continue_on_error,
+        })
+    }
+}
+
+impl WindowArgs {
+    fn checked(&self) -> anyhow::Result<TimeWindow> {
+        Ok(TimeWindow::new(self.start, self.end)?)
+    }
+}
+
+fn options(view: &ViewArgs, model: &ModelArgs) -> anyhow::Result<Options> {
+    Ok(Options {
+        window: view.window.checked()?,
+        frames: view.frames.map(|frames| frames as usize),
+        rationale: !model.no_rationale,
+        ..Options::default()
+    })
+}
+
+impl Model {
+    fn new(args: ModelArgs) -> anyhow::Result<Self> {
+        ensure!(
+            args.device == "cpu",
+            "device `{}` is not available in this build of juror; allowed is `cpu`",
+            args.device
+        );
+        let threads = args.threads.map_or(0, usize::from);
+        Ok(Self { name_or_path: args.model, threads, seed: args.seed })
+    }
+
+    /// Opens the model, and bounds the threads of its arithmetic.
+    ///
+    /// # Errors
+    /// When there is no such model.
+    pub fn open(&self) -> Result<Juror, juror::Error> {
+        // The pool exists already only when this is called twice; it then has this size already.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global();
+        let name_or_path: &OsStr = self.name_or_path.as_ref();
+        Ok(Juror::open(name_or_path)?.with_threads(self.threads).with_seed(self.seed))
+    }
+}
+
+impl Report {
+    /// For `many` records or one. The form is the one asked for, else a table for a person at a terminal,
+    /// else JSON (as lines for many records).
+    pub fn new(args: &ReportArgs, many: bool) -> Self {
+        let at_terminal = args.output.is_none() && std::io::stdout().is_terminal();
+        let format = args.format.unwrap_or(match (at_terminal, many) {
+            (true, _) => Format::Table,
+            (false, true) => Format::Jsonl,
+            (false, false) => Format::Json,
+        });
+        Self { format, output: args.output.clone(), quiet: args.quiet }
+    }
+}
+
+/// What to do to a video, or to list the kinds of what can be done.
+#[derive(Debug)]
+pub enum Distorting {
+    /// Print the kinds.
+    ListKinds,
+    /// Write a distorted video.
+    File {
+        /// The video to worsen.
+        input: PathBuf,
+        /// The result.
+        output: PathBuf,
+        /// What is done.
+        chain: Chain,
+        /// The part of the input to keep.
+        window: TimeWindow,
+        /// Of everything random.
+        seed: u64,
+        /// No progress.
+        quiet: bool,
+    },
+}
+
+impl Distorting {
+    /// # Errors
+    /// When a kind or level is unknown, or the output is the input.
+    pub fn new(args: DistortArgs) -> anyhow::Result<Self> {
+        if args.list_kinds {
+            return Ok(Self::ListKinds);
+        }
+        let (Some(input), Some(output)) = (args.input, args.output) else {
+            bail!("two paths are needed: juror distort IN OUT");
+        };
+        let chain = match (&args.chain, &args.kind, args.level) {
+            (Some(chain), ..) => chain.parse::<Chain>()?,
+            (None, Some(kind), Some(level)) => {
+                Chain::new(vec![Distortion::new(kind.parse::<Kind>()?, level)?])
+            }
+            _ => bail!("either --kind and --level or --chain is needed"),
+        };
+        ensure!(!same_file(&input, &output), "the output would replace the input: {}", output.display());
+        let window = args.window.checked()?;
+        Ok(Self::File { input, output, chain, window, seed: args.seed, quiet: args.quiet })
+    }
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}

@@ -1,0 +1,11 @@
+//! The program as users and scripts meet it: every test runs the real binary.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has found something")]
+
+mod bad_input;
+mod distort;
+mod doctor;
+mod help;
+mod judging;
+mod output;
+mod support;

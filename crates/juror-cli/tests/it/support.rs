@@ -1,0 +1,93 @@
+//! Running the program, and media to run it on.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use assert_cmd::assert::OutputAssertExt;
+use serde_json::Value;
+
+/// The program, without a terminal.
+pub fn juror() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_juror"));
+    command.stdin(std::process::Stdio::null()).env_remove("COLUMNS");
+    command
+}
+
+/// The clip of the repository: 1280×720, 2.8 s.
+pub fn clip() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/cups.mp4")
+}
+
+/// A folder with a short, small piece of the clip in it, `good.mp4`: quick to judge.
+pub fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = "-t 0.8 -an -vf scale=320:180 -c:v libx264 -preset ultrafast -crf 12";
+    ffmpeg(&["-i", text(&clip())], arguments, &folder.path().join("good.mp4"));
+    folder
+}
+
+/// Runs the `ffmpeg` program: `inputs`, then `arguments` split at blanks, then `output`.
+pub fn ffmpeg(inputs: &[&str], arguments: &str, output: &Path) {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-y"]).args(inputs).args(arguments.split_whitespace()).arg(output);
+    command.assert().success();
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// What a run left: exit status, standard output, standard error.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn run(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    Ran {
+        code: output.status.code().expect("ended by itself"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Standard output as JSON lines.
+pub fn records(ran: &Ran) -> Vec<Value> {
+    ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The names of the files in `folder`, sorted; hidden ones too.
+pub fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Whether this process may read whatever it likes, which makes tests of permissions void.
+pub fn is_root() -> bool {
+    let ran = Command::new("id").arg("-u").output().unwrap();
+    ran.stdout.trim_ascii() == b"0"
+}
+
+/// Replaces in snapshots what differs from machine to machine and run to run.
+pub fn filters(folder: &Path) -> insta::internals::SettingsBindDropGuard {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(&regex_of(text(folder)), "[FOLDER]");
+    settings.add_filter(r"\b[0-9a-f]{64}\b", "[SHA256]");
+    settings.add_filter(concat!("juror ", env!("CARGO_PKG_VERSION")), "juror [VERSION]");
+    settings.add_filter(r#""version":"[^"]*""#, r#""version":"[VERSION]""#);
+    settings.add_filter(r#""timings":\{[^}]*\}"#, r#""timings":[TIMINGS]"#);
+    settings.bind_to_scope()
+}
+
+/// A pattern that matches `text` itself.
+fn regex_of(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_alphanumeric() || c == '/' { c.to_string() } else { format!("\\{c}") })
+        .collect()
+}
