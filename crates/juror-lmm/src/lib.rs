@@ -1,9 +1,11 @@
 //! The judging models, one folder each, weight paths as in their checkpoints.
 
+pub mod answer;
 pub mod checkpoint;
 pub mod config;
 pub mod decoder;
 pub mod error;
+pub mod generate;
 pub mod intern_vit;
 pub mod internvl3;
 pub mod interpolate;

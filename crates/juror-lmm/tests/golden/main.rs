@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod answers;
+mod generation;
 mod internvl3;
 mod llava_onevision;
 mod preprocessing;
