@@ -1,7 +1,7 @@
 //! A real encode and decode inside a chain: frames go through the encoder, its packets straight into the decoder.
 
 use super::{ClipInfo, Stage};
-use crate::encode::{Codec, EncodeOptions, PacketEncoder, Rate, unpad_even};
+use crate::encode::{Codec, EncodeOptions, PacketEncoder, Rate, unpadded};
 use crate::{Frame, Matrix, MediaError};
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::threading;
@@ -108,7 +108,7 @@ impl Open {
                     reason: "more frames came back than went in".to_owned(),
                 });
             };
-            let picture = unpad_even(&decoded, self.width, self.height)?.with_matrix(self.matrix);
+            let picture = unpadded(&decoded, self.width, self.height)?.with_matrix(self.matrix);
             out.push(Frame { picture, pts_secs });
         }
     }

@@ -12,7 +12,7 @@ mod ffi;
 mod packets;
 mod writer;
 
-pub(crate) use packets::{PacketEncoder, unpad_even};
+pub(crate) use packets::{PacketEncoder, unpadded};
 pub use writer::Encoder;
 
 use crate::MediaError;
@@ -124,6 +124,12 @@ impl Codec {
     /// Whether 4:2:0 pictures of odd width or height cannot be written.
     fn needs_even_size(self) -> bool {
         matches!(self, Self::H264 | Self::Hevc | Self::Av1)
+    }
+
+    /// Smallest width and height that the encoder is given. libx265 3.5 writes beyond its memory when a picture is only
+    /// a few blocks wide (seen at 40x20 and 48x48, not from 50 pixels on).
+    fn smallest_side(self) -> usize {
+        if self == Self::Hevc { 64 } else { 1 }
     }
 
     /// Largest value of [`Rate::Crf`], and the smallest.

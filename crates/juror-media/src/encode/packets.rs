@@ -152,14 +152,14 @@ impl PacketEncoder {
     }
 }
 
-/// The size that is coded: even where the codec demands it (4:2:0 planes then keep their size; luma is padded).
+/// The size that is coded: even where the codec demands it (4:2:0 planes then keep their size; luma is padded), and no
+/// smaller than it bears.
 fn coded_size(picture: &Picture, codec: Codec) -> (usize, usize) {
-    let (width, height) = (picture.width(), picture.height());
-    if codec.needs_even_size() {
-        (width.next_multiple_of(2), height.next_multiple_of(2))
-    } else {
-        (width, height)
-    }
+    let coded = |size: usize| {
+        let even = if codec.needs_even_size() { size.next_multiple_of(2) } else { size };
+        even.max(codec.smallest_side())
+    };
+    (coded(picture.width()), coded(picture.height()))
 }
 
 /// Copies a tightly packed plane into a frame, repeating the last column and row where the frame is larger.
@@ -181,8 +181,8 @@ fn copy_plane(
     }
 }
 
-/// A decoded 4:2:0 frame as tightly packed planes, without the padding that made its size even.
-pub(crate) fn unpad_even(frame: &frame::Video, width: usize, height: usize) -> Result<Picture, MediaError> {
+/// A decoded 4:2:0 frame as tightly packed planes, without the padding of [`PacketEncoder`].
+pub(crate) fn unpadded(frame: &frame::Video, width: usize, height: usize) -> Result<Picture, MediaError> {
     let plane = |index: usize, width: usize, height: usize| {
         let stride = frame.stride(index);
         let mut packed = Vec::with_capacity(width * height);

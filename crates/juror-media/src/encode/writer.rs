@@ -78,6 +78,13 @@ impl Encoder {
             Some(open) => open,
             None => {
                 let packets = PacketEncoder::open(picture, self.fps, &self.options, true)?;
+                let size = (picture.width(), picture.height());
+                if packets.coded_size() != size {
+                    let (codec, side) = (self.options.codec, self.options.codec.smallest_side());
+                    let reason =
+                        format!("{codec:?} at {}x{}; {side} pixels a side are the least", size.0, size.1);
+                    return Err(MediaError::Unsupported { reason, path: self.path.clone() });
+                }
                 self.open.insert(Open::new(&self.path, self.container, self.fps, packets)?)
             }
         };

@@ -162,6 +162,16 @@ fn the_seed_decides_and_nothing_else() {
 }
 
 #[test]
+fn tiny_pictures_go_through_every_kind() {
+    for (width, height) in [(1, 1), (3, 2), (16, 16), (40, 20)] {
+        let frames = clip(width, height, 3, 30.0);
+        for kind in Kind::ALL {
+            assert_eq!(distort(&frames, kind, 5.0).len(), 3, "{kind} at {width}x{height}");
+        }
+    }
+}
+
+#[test]
 fn a_chain_is_its_links_in_order() {
     let frames = clip(96, 64, 5, 30.0);
     let chained = "darken:3,h264:4".parse::<Chain>().unwrap().apply_all(&frames, 0).unwrap();

@@ -29,7 +29,7 @@ fn assert_times_near(found: &[Frame], expected: &[Frame], tolerance_secs: f64, w
 
 /// A frame rate that no time base of milliseconds or 1/90000 s meets, with two uneven gaps.
 fn uneven_clip() -> Vec<Frame> {
-    let mut frames = moving_clip(96, 64, 20, 24_000.0 / 1001.0);
+    let mut frames = moving_clip(96, 72, 20, 24_000.0 / 1001.0);
     for (i, frame) in frames.iter_mut().enumerate() {
         frame.pts_secs += if i >= 7 { 0.05 } else { 0.0 } + if i >= 13 { 0.2 } else { 0.0 };
     }
@@ -164,6 +164,7 @@ fn wrong_options_are_refused_with_what_is_allowed() {
     assert!(message("a.mkv", crf(Codec::Ffv1, 1.0)).contains("lossless"));
     assert!(message("a.mp4", EncodeOptions::new(Codec::Mpeg4, Rate::Lossless)).contains("no lossless"));
     assert!(message("a.mp4", EncodeOptions::new(Codec::H264, Rate::BitrateKbps(0))).contains("at least 1"));
+    assert!(message("a.mp4", crf(Codec::Hevc, 30.0)).contains("Hevc at 64x48; 64 pixels"));
     let preset = Some("quick".to_owned());
     assert!(
         message("a.mkv", EncodeOptions { preset: preset.clone(), ..crf(Codec::Vp9, 30.0) })
