@@ -6,7 +6,7 @@
 //!
 //! Values marked *published* are those of the W2S-VQA simulators (arXiv 2505.03631, appendix A.3), which follow
 //! KADID-10k; the others are ours, chosen so that neighbouring levels are clearly apart. The published blur starts at
-//! sigma = 0.1, which changes no 8-bit picture: below about level 1.8 (sigma 0.36) blur cannot be seen.
+//! sigma = 0.1, which changes no 8-bit picture: up to about level 1.6 (sigma 0.26) blur does nothing at all.
 
 use crate::MediaError;
 use std::fmt;
@@ -27,19 +27,20 @@ pub enum Kind {
     Brighten,
     /// Contrast reduced around mid grey; parameter: the contrast left.
     Contrast,
-    /// Coarse quantisation without dither; parameter: step in 8-bit codes.
+    /// Coarse quantisation without dither; parameter: step in 8-bit codes. In flat pictures, levels less than one apart
+    /// may swap: it depends on where the flat values lie between the steps.
     Banding,
     /// Every frame through JPEG's transform and quantiser; parameter: IJG quality.
     Jpeg,
-    /// H.264 by libx264; parameter: CRF.
+    /// H.264 by libx264, preset `fast`; parameter: CRF.
     H264,
-    /// HEVC by libx265; parameter: CRF.
+    /// HEVC by libx265, preset `superfast`; parameter: CRF.
     Hevc,
-    /// VP9 by libvpx; parameter: CRF.
+    /// VP9 by libvpx in realtime mode; parameter: CRF, rounded.
     Vp9,
-    /// AV1 by libaom or SVT-AV1; parameter: CRF.
+    /// AV1 by libaom in realtime mode (SVT-AV1 where that is missing); parameter: CRF, rounded.
     Av1,
-    /// MPEG-4 part 2 by FFmpeg; parameter: quantiser.
+    /// MPEG-4 part 2 by FFmpeg; parameter: quantiser, which the encoder rounds.
     Mpeg4,
     /// Delivered as a smaller picture; parameter: the scale left. The viewer's player enlarges it again.
     Resolution,

@@ -56,8 +56,8 @@ pub struct EncodeOptions {
     /// Its rate control.
     pub rate: Rate,
     /// Speed against compression in the encoder's own words: `ultrafast`..`placebo` for H.264 and HEVC, `0`..`8`
-    /// (`cpu-used`) for VP9, `0`..`8` (`cpu-used`; SVT's preset
-    /// goes to `13`) for AV1; others have none. `None`: a quick one.
+    /// (`cpu-used`) or `realtime` for VP9, `0`..`8` for AV1 (`cpu-used`; SVT's preset goes to `13`); others have none.
+    /// `None`: a quick one.
     pub preset: Option<String>,
     /// Threads of the encoder, at least 1.
     pub threads: usize,
