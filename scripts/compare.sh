@@ -2,7 +2,7 @@
 # Compares two videos from a fresh clone: sets up what is missing, builds juror, runs it.
 #
 #   scripts/compare.sh A B [OPTION...]   as `juror compare` takes them
-#   scripts/compare.sh                   compares a clip of examples/ with a cheap encode of it
+#   scripts/compare.sh                   renders a clip and compares it with a cheap encode of it
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -18,6 +18,8 @@ fi
 
 clips=$(mktemp -d)
 trap 'rm -rf "$clips"' EXIT
-"$juror" distort "$here/examples/cups.mp4" "$clips/cups-cheap.mp4" --kind h264 --level 4
-echo "\$ juror compare examples/cups.mp4 cups-cheap.mp4"
-"$juror" compare "$here/examples/cups.mp4" "$clips/cups-cheap.mp4"
+ffmpeg -v error -f lavfi -i "mandelbrot=size=1280x720:rate=30:start_scale=0.02:end_scale=0.002:end_pts=200" \
+  -t 4 -c:v libx264 -crf 12 -pix_fmt yuv420p "$clips/zoom.mp4"
+"$juror" distort "$clips/zoom.mp4" "$clips/zoom-cheap.mp4" --kind h264 --level 4
+echo "\$ juror compare zoom.mp4 zoom-cheap.mp4"
+"$juror" compare "$clips/zoom.mp4" "$clips/zoom-cheap.mp4"

@@ -28,6 +28,7 @@ pub enum Command {
     Compare(CompareArgs),
     Score(ScoreArgs),
     Distort(DistortArgs),
+    Train(TrainArgs),
     Doctor(DoctorArgs),
     /// Print shell completions
     ///
@@ -135,6 +136,27 @@ pub struct DistortArgs {
     /// Show no progress on standard error; errors still appear
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Train a judge on distorted versions of clips; a stopped run goes on where it was
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// How to train
+    #[command(subcommand)]
+    pub method: TrainMethod,
+}
+
+/// Ways of training.
+#[derive(Debug, Subcommand)]
+pub enum TrainMethod {
+    /// Supervised: ranking, regression and attribution, then written comparisons
+    ///
+    /// Prints the folder of the finished model, which `--model` opens.
+    Sft {
+        /// The configuration, such as configs/nano.toml
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: PathBuf,
+    },
 }
 
 /// Tell what this machine has (FFmpeg, codecs, CPU features, memory, models) and what is missing

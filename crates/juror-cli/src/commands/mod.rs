@@ -4,6 +4,7 @@ pub mod distort;
 pub mod doctor;
 pub mod judge;
 pub mod shell;
+pub mod train;
 
 use std::process::ExitCode;
 

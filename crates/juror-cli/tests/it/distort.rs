@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::output::{interrupt, wait_until};
-use crate::support::{clip, filters, folder, juror, names, run, text};
+use crate::support::{filters, folder, juror, names, render, run};
 
 /// `key=value` lines of what `ffprobe` says of the video stream, for these entries.
 fn probe(file: &Path, entries: &str) -> String {
@@ -105,11 +105,12 @@ fn a_full_disk_leaves_no_file() {
 #[test]
 fn ctrl_c_leaves_no_file() {
     let folder = folder();
+    render("1280x720", "-t 2.8", &folder.path().join("large.mp4"));
     let mut command = juror();
-    command.current_dir(&folder).args(["distort", text(&clip()), "out.mp4", "--chain", "noise:3,hevc:1"]);
+    command.current_dir(&folder).args(["distort", "large.mp4", "out.mp4", "--chain", "noise:3,hevc:1"]);
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     wait_until(&mut child, || names(folder.path()).iter().any(|name| name.starts_with(".juror-")));
     interrupt(&mut child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(names(folder.path()), ["good.mp4"]);
+    assert_eq!(names(folder.path()), ["good.mp4", "large.mp4"]);
 }

@@ -1,6 +1,6 @@
 //! Running the program, and media to run it on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use assert_cmd::assert::OutputAssertExt;
@@ -13,17 +13,18 @@ pub fn juror() -> Command {
     command
 }
 
-/// The clip of the repository: 1280×720, 2.8 s.
-pub fn clip() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/cups.mp4")
-}
-
-/// A folder with a short, small piece of the clip in it, `good.mp4`: quick to judge.
+/// A folder with `good.mp4` in it, a zoom into the Mandelbrot set: 320×180, 0.8 s, quick to judge.
 pub fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = "-t 0.8 -an -vf scale=320:180 -c:v libx264 -preset ultrafast -crf 12";
-    ffmpeg(&["-i", text(&clip())], arguments, &folder.path().join("good.mp4"));
+    render("320x180", "-t 0.8 -crf 12", &folder.path().join("good.mp4"));
     folder
+}
+
+/// Renders the zoom at another size and length.
+pub fn render(size: &str, arguments: &str, output: &Path) {
+    let source = format!("mandelbrot=size={size}:rate=30:start_scale=0.02:end_scale=0.002:end_pts=200");
+    let arguments = format!("-c:v libx264 -preset ultrafast -pix_fmt yuv420p {arguments}");
+    ffmpeg(&["-f", "lavfi", "-i", &source], &arguments, output);
 }
 
 /// Runs the `ffmpeg` program: `inputs`, then `arguments` split at blanks, then `output`.
