@@ -13,10 +13,10 @@ use ffmpeg_next::frame::side_data::Type as SideData;
 use crate::colour::{Primaries, Range, Transfer};
 use crate::convert::{Colour, Pixels, deinterlace};
 use crate::error::{MediaError, Result};
-use crate::ffi::{self, FrameProperties, PixelLayout};
+use crate::ffi::{self, CodecParameters, FrameProperties, PixelLayout};
 use crate::geometry::Orientation;
 use crate::picture::{Frame, Picture, Rgb};
-use crate::source::Source;
+use crate::source::{Source, reopen};
 use crate::video::{Reading, Video, display_matrix, resolve_matrix, resolve_range};
 use crate::window::TimeWindow;
 
@@ -24,7 +24,7 @@ use crate::window::TimeWindow;
 pub struct FrameStream {
     video: Video,
     reading: Arc<Reading>,
-    source: Source,
+    input: ff::format::context::Input,
     decoder: ff::decoder::Video,
     /// Frames shown before the first, or from the second on, are left out.
     start_ticks: i64,
@@ -99,7 +99,7 @@ pub struct Luma<'a> {
 impl FrameStream {
     pub(crate) fn open(video: &Video, window: TimeWindow) -> Result<Self> {
         let reading = Arc::clone(video.reading());
-        let (source, decoder) = open_decoder(video)?;
+        let (input, decoder) = open_decoder(video)?;
         let timeline = &reading.timeline;
         let first = timeline.ticks.first().copied().unwrap_or(0);
         // Outwards to whole ticks, but for what is rounding only.
@@ -111,7 +111,7 @@ impl FrameStream {
             end_ticks: window.end_secs().map_or(i64::MAX, at_or_after),
             video: video.clone(),
             reading,
-            source,
+            input,
             decoder,
             phase: Phase::Fresh,
             shown: None,
@@ -194,7 +194,7 @@ impl FrameStream {
         }
         // Indexes are unreliable (some seek by decoding time): only a frame at or before the start proves a seek right.
         while target > first {
-            if ffi::seek_before(&mut self.source.input, self.source.stream, target).is_err() {
+            if ffi::seek_before(&mut self.input, self.reading.stream, target).is_err() {
                 break;
             }
             self.decoder.flush();
@@ -207,7 +207,7 @@ impl FrameStream {
             step = step.saturating_mul(4);
         }
         if self.phase != Phase::Fresh {
-            (self.source, self.decoder) = open_decoder(&self.video)?;
+            (self.input, self.decoder) = open_decoder(&self.video)?;
         }
         (self.phase, self.last_ticks, self.decoded) = (Phase::Reading, None, 0);
         self.complaints = Complaints::default();
@@ -245,8 +245,8 @@ impl FrameStream {
     fn feed(&mut self) -> Result<()> {
         loop {
             let mut packet = ff::Packet::empty();
-            match packet.read(&mut self.source.input) {
-                Ok(()) if packet.stream() != self.source.stream => {}
+            match packet.read(&mut self.input) {
+                Ok(()) if packet.stream() != self.reading.stream => {}
                 Ok(()) => {
                     self.complaints.packets += 1;
                     return self.decoder.send_packet(&packet).or_else(|error| self.complain(error));
@@ -337,22 +337,20 @@ impl FrameStream {
     }
 }
 
-fn open_decoder(video: &Video) -> Result<(Source, ff::decoder::Video)> {
-    let mut source = Source::open(&video.info().path)?;
-    ffi::keep_only(&mut source.input, source.stream);
-    let decoder = match source.input.stream(source.stream) {
-        Some(stream) => ffi::open_decoder(&stream, video.threads()),
-        None => Err(ff::Error::StreamNotFound),
-    };
-    let doing = || format!("opening the decoder of {}", video.info().path.display());
-    let decoder = decoder.map_err(|error| MediaError::ffmpeg(doing(), error))?;
-    Ok((source, decoder))
+fn open_decoder(video: &Video) -> Result<(ff::format::context::Input, ff::decoder::Video)> {
+    let path = &video.info().path;
+    let reading = video.reading();
+    let mut input = reopen(path, reading.stream, &reading.codec)?;
+    ffi::keep_only(&mut input, reading.stream);
+    let decoder = reading.codec.open_decoder(video.threads());
+    let doing = || format!("opening the decoder of {}", path.display());
+    Ok((input, decoder.map_err(|error| MediaError::ffmpeg(doing(), error))?))
 }
 
 /// How a still picture says it must be turned: by a display matrix or by Exif. Decodes it, so the answer is the frame's own.
 pub(crate) fn still_orientation(path: &Path) -> Option<Orientation> {
     let mut source = Source::open(path).ok()?;
-    let mut decoder = ffi::open_decoder(&source.input.stream(source.stream)?, 1).ok()?;
+    let mut decoder = CodecParameters::of(&source.input.stream(source.stream)?).open_decoder(1).ok()?;
     let mut packet = ff::Packet::empty();
     packet.read(&mut source.input).ok()?;
     decoder.send_packet(&packet).ok()?;

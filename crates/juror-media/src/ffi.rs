@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString};
 use std::os::raw::c_int;
 use std::path::Path;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 use ffmpeg_next as ff;
 use ffmpeg_next::ffi;
@@ -181,21 +182,44 @@ pub(crate) fn seek_before(
     })
 }
 
-/// Opens a decoder with `threads` threads (0: one per core), working on frames and slices at once where it can.
-pub(crate) fn open_decoder(
-    stream: &ff::format::stream::Stream,
-    threads: usize,
-) -> Result<ff::decoder::Video, ff::Error> {
-    let mut context = ff::codec::Context::from_parameters(stream.parameters())?;
-    // SAFETY: the context is ours and not yet opened; these fields may be set until it is.
-    unsafe {
-        let raw = context.as_mut_ptr();
-        (*raw).thread_count = threads as c_int;
-        (*raw).thread_type = ffi::FF_THREAD_FRAME | ffi::FF_THREAD_SLICE;
-        (*raw).max_pixels = MAX_PIXELS as i64;
-        (*raw).pkt_timebase = stream.time_base().into();
+/// The probed parameters of a codec, from which any number of decoders can be opened, in any thread.
+pub(crate) struct CodecParameters {
+    parameters: Mutex<ff::codec::Parameters>,
+    time_base: ff::Rational,
+}
+
+impl std::fmt::Debug for CodecParameters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CodecParameters").field("time_base", &self.time_base).finish_non_exhaustive()
     }
-    context.decoder().video()
+}
+
+impl CodecParameters {
+    /// A copy of what is known of `stream`.
+    pub(crate) fn of(stream: &ff::format::stream::Stream) -> Self {
+        Self { parameters: Mutex::new(stream.parameters().clone()), time_base: stream.time_base() }
+    }
+
+    /// Whether `stream`, of the same file opened again, is the stream these parameters are of.
+    pub(crate) fn fit(&self, stream: &ff::format::stream::Stream) -> bool {
+        let parameters = self.parameters.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.parameters().id() == parameters.id() && stream.time_base() == self.time_base
+    }
+
+    /// Opens a decoder with `threads` threads (0: one per core), working on frames and slices at once where it can.
+    pub(crate) fn open_decoder(&self, threads: usize) -> Result<ff::decoder::Video, ff::Error> {
+        let parameters = self.parameters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut context = ff::codec::Context::from_parameters(parameters)?;
+        // SAFETY: the context is ours and not yet opened; these fields may be set until it is.
+        unsafe {
+            let raw = context.as_mut_ptr();
+            (*raw).thread_count = threads.min(c_int::MAX as usize) as c_int;
+            (*raw).thread_type = ffi::FF_THREAD_FRAME | ffi::FF_THREAD_SLICE;
+            (*raw).max_pixels = MAX_PIXELS as i64;
+            (*raw).pkt_timebase = self.time_base.into();
+        }
+        context.decoder().video()
+    }
 }
 
 /// What a decoded frame says of itself. Enumerations are code points as in [`StreamParameters`].

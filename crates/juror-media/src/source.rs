@@ -9,7 +9,7 @@ use ffmpeg_next::format::stream::Disposition;
 use ffmpeg_next::media::Type;
 
 use crate::error::{MediaError, Result};
-use crate::ffi::{self, StreamParameters};
+use crate::ffi::{self, CodecParameters, StreamParameters};
 use crate::picture::MAX_PIXELS;
 
 /// Demuxers which make pictures of what is no video: text art, and lists which name other files.
@@ -88,6 +88,26 @@ impl Source {
     pub(crate) fn is_image(&self) -> bool {
         self.demuxer == "image2" || self.demuxer.ends_with("_pipe")
     }
+}
+
+/// Opens a file again whose stream is known by its parameters. Containers with a full header need no second probe.
+pub(crate) fn reopen(
+    path: &Path,
+    stream: usize,
+    codec: &CodecParameters,
+) -> Result<ff::format::context::Input> {
+    let head = check_file(path)?;
+    let opened = ffi::open_input(path).map_err(|error| open_error(error, &head, path))?;
+    let (demuxer, _) = ffi::demuxer(&opened.input);
+    let is_complete = demuxer.starts_with("mov,") || demuxer.starts_with("matroska,");
+    if is_complete && opened.input.stream(stream).is_some_and(|s| codec.fit(&s)) {
+        return Ok(opened.input);
+    }
+    let input = opened.probe_streams().map_err(|error| open_error(error, &head, path))?;
+    if input.stream(stream).is_some_and(|s| codec.fit(&s)) {
+        return Ok(input);
+    }
+    Err(MediaError::NotVideo { reason: "the file has changed since it was opened".into(), path: path.into() })
 }
 
 /// Checks that the path names a readable, non-empty regular file; gives its first bytes.

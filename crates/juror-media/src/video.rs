@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::colour::{Matrix, Primaries, Range, Transfer};
 use crate::decode::FrameStream;
 use crate::error::{MediaError, Result};
-use crate::ffi::{self, PixelLayout, StreamParameters};
+use crate::ffi::{self, CodecParameters, PixelLayout, StreamParameters};
 use crate::geometry::{Orientation, square_pixel_size};
 use crate::source::Source;
 use crate::timeline::{Timeline, nominal_fps};
@@ -78,8 +78,10 @@ pub struct VideoInfo {
 }
 
 /// What decoding needs to know besides the frames themselves.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Reading {
+    pub(crate) stream: usize,
+    pub(crate) codec: CodecParameters,
     pub(crate) timeline: Timeline,
     pub(crate) parameters: StreamParameters,
     pub(crate) orientation: Orientation,
@@ -129,7 +131,11 @@ impl Video {
             warnings.push(format!("{count} video or picture streams; stream {index} is judged"));
         }
         info.warnings = warnings;
-        let reading = Reading { timeline, parameters, orientation, is_image, square_size };
+        let stream = source.stream;
+        let codec = source.input.stream(stream).map(|s| CodecParameters::of(&s)).ok_or_else(|| {
+            MediaError::Ffmpeg { doing: "opening a video".into(), reason: "its stream vanished".into() }
+        })?;
+        let reading = Reading { stream, codec, timeline, parameters, orientation, is_image, square_size };
         Ok(Self { info: Arc::new(info), reading: Arc::new(reading), threads: 0 })
     }
 
