@@ -197,11 +197,11 @@ impl RgbToYuv {
         Self { y, u: [ur, -ur - ub, ub], v: [vr, -vr - vb, vb] }
     }
 
-    /// `rgb` may be a sum over several pixels; `scale_bits` says the logarithm of their number.
+    /// `rgb` may be a sum over up to eight pixels (which 32 bits hold); `scale_bits` says the logarithm of their number.
     fn dot(weights: [i32; 3], rgb: [i32; 3], offset: i32, scale_bits: u32) -> u8 {
-        let sum: i64 = weights.iter().zip(rgb).map(|(&w, x)| i64::from(w) * i64::from(x)).sum();
+        let sum = weights[0] * rgb[0] + weights[1] * rgb[1] + weights[2] * rgb[2];
         let bits = FRACTION_BITS + scale_bits;
-        (((sum + (1 << (bits - 1))) >> bits) as i32 + offset).clamp(0, 255) as u8
+        (((sum + (1 << (bits - 1))) >> bits) + offset).clamp(0, 255) as u8
     }
 
     pub(crate) fn luma(self, rgb: [u8; 3]) -> u8 {

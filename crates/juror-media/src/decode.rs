@@ -61,6 +61,7 @@ struct Complaints {
     damaged: usize,
     reordered: usize,
     resized: usize,
+    interlaced: usize,
 }
 
 struct Held {
@@ -175,6 +176,7 @@ impl FrameStream {
             (c.undecodable, format!("{} of {all} packets could not be decoded", c.undecodable)),
             (c.damaged, format!("{} of {} frames are damaged", c.damaged, self.decoded)),
             (c.reordered, format!("{} frames carry times out of order", c.reordered)),
+            (c.interlaced, format!("{} of {} frames are interlaced", c.interlaced, self.decoded)),
             (c.resized, format!("{} frames have another size than the first; they are scaled", c.resized)),
         ]
         .into_iter()
@@ -293,6 +295,8 @@ impl FrameStream {
             _ => interval,
         };
         let (interlaced, top_field_first) = (frame.is_interlaced(), frame.is_top_first());
+        // A stream flagged as interlaced has told of it already.
+        self.complaints.interlaced += usize::from(interlaced && !self.video.info().interlaced);
         let properties = ffi::frame_properties(&frame);
         let parameters = &self.reading.parameters;
         self.complaints.resized += usize::from(

@@ -4,6 +4,8 @@
 //! is already so, because work on quality needs native samples. Chroma is taken as sited with the left column of each
 //! luma pair (MPEG-2 siting, what H.264 and later assume), midway between its two rows.
 
+use rayon::prelude::*;
+
 use crate::colour::{Matrix, RgbToYuv, YuvToRgb};
 use crate::error::{MediaError, Result};
 use crate::resize::{Plane, resize};
@@ -138,26 +140,23 @@ impl Picture {
         let convert = YuvToRgb::new(self.matrix);
         let (cw, ch) = (self.chroma_width(), self.chroma_height());
         let mut data = vec![0u8; self.width * self.height * 3];
-        let mut blended = [vec![0u16; cw], vec![0u16; cw]];
-        for (row, out) in data.chunks_exact_mut(self.width * 3).enumerate() {
-            // An even row lies a quarter of a chroma row above its own, an odd one a quarter below: weights 3 and 1.
-            let near = row / 2;
-            let far = if row % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(ch - 1) };
-            for (line, plane) in blended.iter_mut().zip([&self.u, &self.v]) {
-                let (near, far) = (&plane[near * cw..][..cw], &plane[far * cw..][..cw]);
-                for ((value, &n), &f) in line.iter_mut().zip(near).zip(far) {
-                    *value = 3 * u16::from(n) + u16::from(f);
+        let rows = data.par_chunks_exact_mut(self.width * 3).enumerate();
+        rows.for_each_init(
+            || [vec![0u8; 2 * cw], vec![0u8; 2 * cw]],
+            |chroma, (row, out)| {
+                // An even row lies a quarter of a chroma row above its own, an odd one a quarter below: weights 3 and 1.
+                let near = row / 2;
+                let far = if row.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(ch - 1) };
+                for (line, plane) in chroma.iter_mut().zip([&self.u, &self.v]) {
+                    enlarge_chroma(&plane[near * cw..][..cw], &plane[far * cw..][..cw], line);
                 }
-            }
-            let luma = &self.y[row * self.width..][..self.width];
-            for (column, (&y, pixel)) in luma.iter().zip(out.chunks_exact_mut(3)).enumerate() {
-                // Even columns carry a chroma sample, odd ones lie midway between two.
-                let (left, right) = (column / 2, column.div_ceil(2).min(cw - 1));
-                let [u, v] =
-                    [&blended[0], &blended[1]].map(|line| ((line[left] + line[right] + 4) >> 3) as u8);
-                pixel.copy_from_slice(&convert.convert(y, u, v));
-            }
-        }
+                let luma = &self.y[row * self.width..][..self.width];
+                let [u, v] = chroma;
+                for (((pixel, &y), &u), &v) in out.chunks_exact_mut(3).zip(luma).zip(&*u).zip(&*v) {
+                    pixel.copy_from_slice(&convert.convert(y, u, v));
+                }
+            },
+        );
         Rgb { width: self.width, height: self.height, data }
     }
 
@@ -174,7 +173,10 @@ impl Picture {
         let [u, v] =
             self.chroma_planes().map(|plane| resize(plane, width, height, scale_x / 2.0, scale_y / 2.0));
         let convert = YuvToRgb::new(self.matrix);
-        let data = y.iter().zip(&u).zip(&v).flat_map(|((&y, &u), &v)| convert.convert(y, u, v)).collect();
+        let mut data = vec![0; width * height * 3];
+        for (((pixel, &y), &u), &v) in data.chunks_exact_mut(3).zip(&y).zip(&u).zip(&v) {
+            pixel.copy_from_slice(&convert.convert(y, u, v));
+        }
         Ok(Rgb { width, height, data })
     }
 
@@ -183,31 +185,27 @@ impl Picture {
         let convert = RgbToYuv::new(matrix);
         let (width, height) = (rgb.width, rgb.height);
         let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
-        let pixel = |x: usize, y: usize| -> [u8; 3] {
-            let at = (y * width + x) * 3;
-            [rgb.data[at], rgb.data[at + 1], rgb.data[at + 2]]
-        };
-        let y = rgb.data.chunks_exact(3).map(|p| convert.luma([p[0], p[1], p[2]])).collect();
-        let mut u = Vec::with_capacity(cw * ch);
-        let mut v = Vec::with_capacity(cw * ch);
-        for row in 0..ch {
-            let rows = [2 * row, (2 * row + 1).min(height - 1)];
-            for column in 0..cw {
-                let x = 2 * column;
-                let taps = [(x.saturating_sub(1), 1), (x, 2), ((x + 1).min(width - 1), 1)];
-                let mut sum = [0i32; 3];
-                for y in rows {
-                    for (x, weight) in taps {
-                        for (total, sample) in sum.iter_mut().zip(pixel(x, y)) {
-                            *total += weight * i32::from(sample);
-                        }
-                    }
-                }
-                let (cb, cr) = convert.chroma(sum, 3);
-                u.push(cb);
-                v.push(cr);
+        let mut y = vec![0; width * height];
+        y.par_chunks_exact_mut(width).zip(rgb.data.par_chunks_exact(3 * width)).for_each(|(line, pixels)| {
+            for (sample, p) in line.iter_mut().zip(pixels.chunks_exact(3)) {
+                *sample = convert.luma([p[0], p[1], p[2]]);
             }
-        }
+        });
+        let mut u = vec![0; cw * ch];
+        let mut v = vec![0; cw * ch];
+        let rows = u.par_chunks_exact_mut(cw).zip(v.par_chunks_exact_mut(cw)).enumerate();
+        rows.for_each(|(row, (u, v))| {
+            let line = |y: usize| &rgb.data[y.min(height - 1) * width * 3..][..width * 3];
+            let (upper, lower) = (line(2 * row), line(2 * row + 1));
+            for (column, (u, v)) in u.iter_mut().zip(v).enumerate() {
+                let (x, last) = (2 * column, width - 1);
+                let [left, centre, right] = [x.saturating_sub(1), x, (x + 1).min(last)].map(|x| {
+                    let (a, b) = (&upper[3 * x..][..3], &lower[3 * x..][..3]);
+                    [0, 1, 2].map(|i| i32::from(a[i]) + i32::from(b[i]))
+                });
+                (*u, *v) = convert.chroma([0, 1, 2].map(|i| left[i] + 2 * centre[i] + right[i]), 3);
+            }
+        });
         Self { width, height, matrix, y, u, v }
     }
 
@@ -230,6 +228,20 @@ impl Picture {
     fn chroma_planes(&self) -> [Plane<'_>; 2] {
         let (width, height) = (self.chroma_width(), self.chroma_height());
         [&self.u, &self.v].map(|data| Plane { data, width, height })
+    }
+}
+
+/// A chroma line at luma resolution from the chroma row nearest to it (weight 3) and the next nearest (weight 1): even
+/// columns carry a chroma sample, odd ones lie midway between two.
+fn enlarge_chroma(near: &[u8], far: &[u8], out: &mut [u8]) {
+    let blend = |i: usize| 3 * u16::from(near[i]) + u16::from(far[i]);
+    let last = near.len() - 1;
+    let mut left = blend(0);
+    for (i, pair) in out.chunks_exact_mut(2).enumerate() {
+        let right = blend((i + 1).min(last));
+        pair[0] = ((2 * left + 4) >> 3) as u8;
+        pair[1] = ((left + right + 4) >> 3) as u8;
+        left = right;
     }
 }
 

@@ -5,8 +5,12 @@
 //! plane stays flat. Chroma planes go through the same mapping with the extent of the luma plane (half of it, which for
 //! odd sizes ends inside the last sample). Deterministic: integers only after the weights.
 
+use rayon::prelude::*;
+
 const WEIGHT_BITS: u32 = 14;
 const ONE: i32 = 1 << WEIGHT_BITS;
+/// Fraction bits kept between the two passes, so that rounding happens once.
+const KEPT_BITS: u32 = 4;
 
 /// One plane: samples per row and column, tightly packed.
 #[derive(Debug, Clone, Copy)]
@@ -90,30 +94,26 @@ pub(crate) fn resize(source: Plane, width: usize, height: usize, scale_x: f64, s
     let rows = Axis::new(source.height, height, scale_y);
     // Down the columns first, a target row at a time: the inner loop runs along the row and vectorises.
     let mut target = vec![0u8; width * height];
-    let mut sums = vec![0i32; source.width];
-    let mut line = vec![0i32; source.width];
-    for (taps, out) in rows.taps.iter().zip(target.chunks_exact_mut(width)) {
-        sums.fill(0);
-        for (&weight, row) in rows.weights[taps.weights.clone()]
-            .iter()
-            .zip(source.data[taps.first * source.width..].chunks_exact(source.width))
-        {
-            let weight = i32::from(weight);
-            for (sum, &sample) in sums.iter_mut().zip(row) {
-                *sum += weight * i32::from(sample);
+    target.par_chunks_exact_mut(width).zip(&rows.taps).for_each_init(
+        || vec![0i32; source.width],
+        |line, (out, taps)| {
+            line.fill(1 << (WEIGHT_BITS - KEPT_BITS - 1));
+            let source_rows = source.data[taps.first * source.width..].chunks_exact(source.width);
+            for (&weight, row) in rows.weights[taps.weights.clone()].iter().zip(source_rows) {
+                let weight = i32::from(weight);
+                for (sum, &sample) in line.iter_mut().zip(row) {
+                    *sum += weight * i32::from(sample);
+                }
             }
-        }
-        // Four fraction bits are kept between the passes, so that rounding happens once.
-        const KEPT_BITS: u32 = 4;
-        for (value, &sum) in line.iter_mut().zip(&sums) {
-            *value = (sum + (1 << (WEIGHT_BITS - KEPT_BITS - 1))) >> (WEIGHT_BITS - KEPT_BITS);
-        }
-        for (taps, out) in columns.taps.iter().zip(out) {
-            let weights = &columns.weights[taps.weights.clone()];
-            let sum: i32 = weights.iter().zip(&line[taps.first..]).map(|(&w, &s)| i32::from(w) * s).sum();
-            let bits = WEIGHT_BITS + KEPT_BITS;
-            *out = ((sum + (1 << (bits - 1))) >> bits).clamp(0, 255) as u8;
-        }
-    }
+            line.iter_mut().for_each(|sum| *sum >>= WEIGHT_BITS - KEPT_BITS);
+            for (taps, out) in columns.taps.iter().zip(out) {
+                let weights = &columns.weights[taps.weights.clone()];
+                let samples = &line[taps.first..];
+                let sum: i32 = weights.iter().zip(samples).map(|(&w, &s)| i32::from(w) * s).sum();
+                let bits = WEIGHT_BITS + KEPT_BITS;
+                *out = ((sum + (1 << (bits - 1))) >> bits).clamp(0, 255) as u8;
+            }
+        },
+    );
     target
 }

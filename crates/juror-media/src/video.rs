@@ -20,7 +20,8 @@ use crate::window::TimeWindow;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct VideoInfo {
-    /// The file.
+    /// The file (in records, bytes which are no UTF-8 are replaced).
+    #[serde(serialize_with = "readable_path")]
     pub path: PathBuf,
     /// FFmpeg's short name of the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
     pub container: String,
@@ -75,6 +76,10 @@ pub struct VideoInfo {
     pub truncated: bool,
     /// What a user should know about how this video is read.
     pub warnings: Vec<String>,
+}
+
+fn readable_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// What decoding needs to know besides the frames themselves.
