@@ -171,6 +171,7 @@ fn measure(mut run: impl FnMut()) -> (f64, f64) {
 }
 
 fn main() {
+    juror_nn::memory::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wanted = arguments.iter().find(|argument| !argument.starts_with("--")).cloned().unwrap_or_default();
     let kinds: &[(Kind, &str)] = if arguments.iter().any(|argument| argument == "--candle") {

@@ -9,6 +9,7 @@ mod cpu;
 mod error;
 pub mod kv_cache;
 pub mod lora;
+pub mod memory;
 pub mod ops;
 pub mod optim;
 pub mod params;

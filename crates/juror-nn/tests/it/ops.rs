@@ -61,6 +61,29 @@ fn linear() {
 }
 
 #[test]
+fn a_row_gives_the_same_bits_in_any_batch() {
+    for (inner, out) in [(1, 1), (2, 40), (96, 48), (64, 3), (384, 1536), (1536, 384), (1100, 1), (30, 16)] {
+        let t = |count: usize, dims: &[usize], seed| {
+            Tensor::from_vec(values(count, seed), dims, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap()
+        };
+        let (x, w, b) =
+            (t(300 * inner, &[300, inner], 1), t(out * inner, &[out, inner], 2), t(out, &[out], 3));
+        for bias in [None, Some(&b)] {
+            let all: Vec<Vec<f32>> = ops::linear(&x, &w, bias).unwrap().to_vec2().unwrap();
+            for rows in [1, 2, 3, 5, 16, 17, 63, 64, 65, 200] {
+                let part: Vec<Vec<f32>> =
+                    ops::linear(&x.narrow(0, 7, rows).unwrap(), &w, bias).unwrap().to_vec2().unwrap();
+                assert!(
+                    part == all[7..7 + rows],
+                    "{rows} rows of [{inner}] to [{out}], bias {}",
+                    bias.is_some()
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn attention() {
     // batch, heads, kv_heads, q_len, k_len, dim
     for (b, h, g, q, k, d) in [
