@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Times the block stacks of juror-nn beside PyTorch (and plain candle with CANDLE=1), in turns, and prints the ratios.
+#
+#   scripts/bench-nn.sh [ROUNDS] [THREADS]      default: 3 rounds, all cores
+#
+# Makes a virtual environment under the target folder on first use (PyTorch from PyPI, some gigabytes).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-3}
+threads=${2:-$(nproc)}
+target=${CARGO_TARGET_DIR:-target}
+venv=$target/bench-venv
+if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet torch numpy
+fi
+cargo bench -p juror-nn --bench stacks --no-run
+bench=$(cargo bench -p juror-nn --bench stacks --no-run 2>&1 | sed -n 's/.*Executable.*stacks.rs (\(.*\))/\1/p')
+export RAYON_NUM_THREADS=$threads OMP_NUM_THREADS=$threads
+lines=$(mktemp)
+trap 'rm -f "$lines"' EXIT
+for _ in $(seq "$rounds"); do
+    for stack in vit384-forward vit384-train vit192-forward vit192-train mixer96-forward mixer96-train; do
+        "$bench" "$stack" ${CANDLE:+--candle} | tee -a "$lines"
+        "$venv/bin/python" scripts/bench-nn.py "$stack" | tee -a "$lines"
+    done
+done
+"$venv/bin/python" - "$lines" <<'PY'
+import collections, statistics, sys
+
+times = collections.defaultdict(list)
+for line in open(sys.argv[1]):
+    name, kind, wall, cpu = line.split()
+    times[name, kind].append((float(wall), float(cpu)))
+print("\nMedians over rounds; a ratio is ours over PyTorch's, the median of the ratios of neighbouring runs.")
+print("stack            implementation   wall ms   processor ms   wall ratio   processor ratio")
+for (name, kind), runs in times.items():
+    base = times[name, "pytorch"]
+    wall, cpu = (statistics.median(run[i] for run in runs) for i in (0, 1))
+    ratios = [statistics.median(a[i] / b[i] for a, b in zip(runs, base)) for i in (0, 1)]
+    print(f"{name:16} {kind:14} {wall:9.1f} {cpu:14.1f} {ratios[0]:12.2f} {ratios[1]:17.2f}")
+PY
