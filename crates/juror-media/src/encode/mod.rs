@@ -56,7 +56,7 @@ pub struct EncodeOptions {
     /// Its rate control.
     pub rate: Rate,
     /// Speed against compression in the encoder's own words: `ultrafast`..`placebo` for H.264 and HEVC, `0`..`8`
-    /// (`cpu-used`) or `realtime` for VP9, `0`..`8` for AV1 (`cpu-used`; SVT's preset goes to `13`); others have none.
+    /// (`cpu-used`) or `realtime` for VP9, `0`..`13` for AV1 (for libaom, 8 and more are one); others have none.
     /// `None`: a quick one.
     pub preset: Option<String>,
     /// Threads of the encoder, at least 1.

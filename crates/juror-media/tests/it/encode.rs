@@ -1,7 +1,7 @@
 //! Encoding to files and `distort_file`: what is written is what was meant, and nothing else is left.
 
 use crate::clips::{listing, moving_clip, read};
-use juror_media::distort::{Chain, distort_file};
+use juror_media::distort::{Chain, distort_file, recode};
 use juror_media::encode::{Codec, EncodeOptions, Encoder, Rate};
 use juror_media::{Frame, MediaError, Picture, TimeWindow, Video, quality};
 use std::path::Path;
@@ -119,6 +119,22 @@ fn the_same_input_gives_the_same_bytes() {
 }
 
 #[test]
+fn every_kind_of_preset_is_understood() {
+    let frames = moving_clip(64, 64, 3, 30.0);
+    for (codec, presets) in [
+        (Codec::H264, ["ultrafast", "medium"]),
+        (Codec::Hevc, ["ultrafast", "faster"]),
+        (Codec::Vp9, ["realtime", "6"]),
+        (Codec::Av1, ["8", "12"]),
+    ] {
+        for preset in presets.map(|preset| Some(preset.to_owned())) {
+            let options = EncodeOptions { preset, ..EncodeOptions::new(codec, Rate::Crf(30.0)) };
+            assert_eq!(recode(&frames, options).unwrap().len(), 3);
+        }
+    }
+}
+
+#[test]
 fn an_encoder_that_is_dropped_or_fails_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.mp4");
@@ -162,6 +178,8 @@ fn wrong_options_are_refused_with_what_is_allowed() {
     assert!(message("a.mp4", crf(Codec::H264, 52.0)).contains("0 to 51"));
     assert!(message("a.mp4", crf(Codec::H264, f64::NAN)).contains("0 to 51"));
     assert!(message("a.mkv", crf(Codec::Ffv1, 1.0)).contains("lossless"));
+    let preset = Some("14".to_owned());
+    assert!(message("a.mkv", EncodeOptions { preset, ..crf(Codec::Av1, 30.0) }).contains("0 to 13"));
     assert!(message("a.mp4", EncodeOptions::new(Codec::Mpeg4, Rate::Lossless)).contains("no lossless"));
     assert!(message("a.mp4", EncodeOptions::new(Codec::H264, Rate::BitrateKbps(0))).contains("at least 1"));
     assert!(message("a.mp4", crf(Codec::Hevc, 30.0)).contains("Hevc at 64x48; 64 pixels"));
