@@ -1,4 +1,6 @@
 //! The embedded model on rendered scenes and on files: order of quality, exact symmetry, same bits.
+#![allow(clippy::unwrap_used, reason = "a test that panics has found something")]
+
 
 use juror_lmm::nano::{Nano, Offset, observe_frames};
 use juror_lmm::{JudgeOptions, Lmm, WatchOptions, Watched};
@@ -33,7 +35,15 @@ fn the_clean_version_wins_against_each_severe_one() {
     let nano = Nano::embedded().unwrap();
     let clean = clip(1, 48);
     let source = seen(&nano, &clean);
-    for chain in ["gaussian-blur:4", "h264:5", "rescale:4", "gaussian-noise:5", "resolution:5", "stutter:5", "freeze:5"] {
+    for chain in [
+        "gaussian-blur:4",
+        "h264:5",
+        "rescale:4",
+        "gaussian-noise:5",
+        "resolution:5",
+        "stutter:5",
+        "freeze:5",
+    ] {
         let judged = nano.compare(&source, &seen(&nano, &distorted(&clean, chain)), &PLAIN).unwrap();
         assert!(judged.margin > 0.2, "{chain}: margin {}", judged.margin);
         assert!(judged.probability > 0.5, "{chain}: probability {}", judged.probability);
@@ -94,7 +104,8 @@ fn a_file_is_judged_as_its_frames_are_with_any_number_of_threads() {
         assert_eq!(bits(a), bits(b), "one thread and two differ");
     }
     // The container rounds times, so the profile's clock may differ in the last digits.
-    let (from_file, from_memory) = (nano.score(&one, &PLAIN).unwrap(), nano.score(&in_memory, &PLAIN).unwrap());
+    let (from_file, from_memory) =
+        (nano.score(&one, &PLAIN).unwrap(), nano.score(&in_memory, &PLAIN).unwrap());
     assert!((from_file.score - from_memory.score).abs() < 0.02, "{} {}", from_file.score, from_memory.score);
 }
 
@@ -112,7 +123,11 @@ fn a_window_and_a_single_frame_are_enough() {
     let window = TimeWindow::new(Some(1.0), Some(1.5)).unwrap();
     let options = WatchOptions { window, ..WatchOptions::default() };
     let watched = nano.watch(&mut Video::open(&path).unwrap(), &options, &|_| ()).unwrap();
-    assert!(watched.frames_sampled_secs.iter().all(|t| (0.96..1.5).contains(t)), "{:?}", watched.frames_sampled_secs);
+    assert!(
+        watched.frames_sampled_secs.iter().all(|t| (0.96..1.5).contains(t)),
+        "{:?}",
+        watched.frames_sampled_secs
+    );
     let single = dir.path().join("single.mkv");
     write(&single, &frames[..1]);
     let watched = nano.watch(&mut Video::open(&single).unwrap(), &WatchOptions::default(), &|_| ()).unwrap();

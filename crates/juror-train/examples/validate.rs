@@ -43,7 +43,8 @@ fn main() -> Result<()> {
         yardstick: yardstick.clone(),
     };
     let sources: Vec<_> = sources::list(&config, 1)?.into_iter().step_by(every.max(1)).collect();
-    let report = validate(&nano, &sources, &Options { short_side: options.0, max_frames: options.1, yardstick })?;
+    let report =
+        validate(&nano, &sources, &Options { short_side: options.0, max_frames: options.1, yardstick })?;
     write!(std::io::stdout(), "{}", report.table())?;
     Ok(())
 }

@@ -23,8 +23,8 @@ use anyhow::Result;
 use candle_core::{D, Device, Tensor};
 use candle_nn::ops::sigmoid;
 use juror_lmm::nano::{
-    Body, CONTEXT_PLACES, FACTS_LEN, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, PATCH_LEN, PATCHES, PLACES,
-    PROFILE_LEN, patch_features,
+    Body, CONTEXT_PLACES, FACTS_LEN, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, PATCH_LEN, PATCHES,
+    PLACES, PROFILE_LEN, patch_features,
 };
 use juror_nn::params::Params;
 use juror_nn::rng;
@@ -39,6 +39,9 @@ const LEVEL_GAP: f64 = 0.3;
 const QUALITY_GAP: f64 = 0.1;
 /// The same across contents.
 const CROSS_GAP: f64 = 0.12;
+
+/// Places in a batch: (better, worse).
+type Pairs = Vec<(usize, usize)>;
 
 /// Trains a body on `groups`; returns the averaged weights.
 ///
@@ -85,7 +88,9 @@ impl<'a> Batch<'a> {
     fn draw(config: &BodyTraining, groups: &'a [GroupFile], rng: &mut impl Rng) -> Result<Self> {
         let mut videos = Vec::new();
         let (mut fragments, mut profile, mut facts) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, group) in index::sample(rng, groups.len(), config.groups.min(groups.len())).iter().enumerate() {
+        for (number, group) in
+            index::sample(rng, groups.len(), config.groups.min(groups.len())).iter().enumerate()
+        {
             let group = &groups[group];
             for version in choose_versions(&group.examples, config.versions, rng) {
                 let example = &group.examples[version];
@@ -131,10 +136,14 @@ impl<'a> Batch<'a> {
             ("cross_rank", weights.cross_rank, pair_loss(&score, &across, n)?),
             ("dominant", weights.dominant, self.dominant_loss(&out.dominant)?),
             ("severity", weights.severity, self.severity_loss(&out.severity)?),
-            ("aspect", weights.aspect, self.aspect_loss(&[
-                (&out.rank_visual, &out.rank_temporal),
-                (&out.score_visual, &out.score_temporal),
-            ])?),
+            (
+                "aspect",
+                weights.aspect,
+                self.aspect_loss(&[
+                    (&out.rank_visual, &out.rank_temporal),
+                    (&out.score_visual, &out.score_temporal),
+                ])?,
+            ),
         ];
         let mut loss = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
         let mut log = Vec::with_capacity(terms.len());
@@ -151,8 +160,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Ordered pairs (better, worse) within groups and across them.
-    fn orders(&self) -> (Vec<(usize, usize)>, Vec<(usize, usize)>) {
-        let (mut within, mut across) = (Vec::new(), Vec::new());
+    fn orders(&self) -> (Pairs, Pairs) {
+        let (mut within, mut across) = (Pairs::new(), Pairs::new());
         for (i, (group_i, a)) in self.videos.iter().enumerate() {
             for (j, (group_j, b)) in self.videos.iter().enumerate() {
                 if group_i == group_j && a.better_than(b) {

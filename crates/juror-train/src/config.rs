@@ -139,7 +139,8 @@ impl SftConfig {
     /// # Errors
     /// When the file is missing, has unknown or missing keys, or values out of range.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let config: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
         config.check().with_context(|| format!("in {}", path.display()))?;
         Ok(config)
@@ -150,10 +151,7 @@ impl SftConfig {
         ensure!(data.max_frames >= 2, "data.max_frames is {}, at least 2 are needed", data.max_frames);
         ensure!(data.versions >= 2, "data.versions is {}, at least 2 are needed", data.versions);
         ensure!(!data.short_sides.is_empty(), "data.short_sides is empty");
-        ensure!(
-            data.clips.is_some() || data.scenes > 0,
-            "no source: give data.clips or data.scenes above 0"
-        );
+        ensure!(data.clips.is_some() || data.scenes > 0, "no source: give data.clips or data.scenes above 0");
         ensure!(body.versions >= 2, "body.versions is {}, at least 2 are needed", body.versions);
         ensure!(body.groups >= 1, "body.groups is 0, at least 1 is needed");
         for (name, value) in [
@@ -171,7 +169,8 @@ impl SftConfig {
         {
             ensure!(rate.is_finite() && rate > 0.0, "{name} is {rate}, a positive number is needed");
         }
-        for (name, decay) in [("body.ema_decay", body.ema_decay), ("language.ema_decay", language.ema_decay)] {
+        for (name, decay) in [("body.ema_decay", body.ema_decay), ("language.ema_decay", language.ema_decay)]
+        {
             ensure!((0.0..1.0).contains(&decay), "{name} is {decay}, 0 up to 1 (not included) is allowed");
         }
         Ok(())

@@ -142,7 +142,12 @@ pub fn train_tokenizer(library: &Library<'_>, vocab_size: usize, seed: u64) -> R
     let mut texts = Vec::new();
     for _ in 0..4000 {
         let (a, b) = library.draw_pair(&mut rng)?;
-        texts.push(language::comparison(&library.known(a), &library.known(b), library.margin(a, b), &mut rng));
+        texts.push(language::comparison(
+            &library.known(a),
+            &library.known(b),
+            library.margin(a, b),
+            &mut rng,
+        ));
         let score = 1.0 + 4.0 * library.examples[a].quality;
         texts.push(language::description(&library.known(a), score, &mut rng));
     }
@@ -159,15 +164,18 @@ pub fn train_tokenizer(library: &Library<'_>, vocab_size: usize, seed: u64) -> R
         .build()
         .into();
     let byte_level = tokenizers::pre_tokenizers::byte_level::ByteLevel::new(false, true, true);
-    let mut tokenizer = TokenizerBuilder::<_, tokenizers::NormalizerWrapper, _, tokenizers::PostProcessorWrapper, _>::new()
-        .with_model(tokenizers::ModelWrapper::BPE(BPE::default()))
-        .with_normalizer(None)
-        .with_pre_tokenizer(Some(tokenizers::PreTokenizerWrapper::ByteLevel(byte_level)))
-        .with_post_processor(None)
-        .with_decoder(Some(tokenizers::DecoderWrapper::ByteLevel(byte_level)))
-        .build()
+    let mut tokenizer =
+        TokenizerBuilder::<_, tokenizers::NormalizerWrapper, _, tokenizers::PostProcessorWrapper, _>::new()
+            .with_model(tokenizers::ModelWrapper::BPE(BPE::default()))
+            .with_normalizer(None)
+            .with_pre_tokenizer(Some(tokenizers::PreTokenizerWrapper::ByteLevel(byte_level)))
+            .with_post_processor(None)
+            .with_decoder(Some(tokenizers::DecoderWrapper::ByteLevel(byte_level)))
+            .build()
+            .map_err(|e| anyhow::anyhow!("tokenizer: {e}"))?;
+    tokenizer
+        .train(&mut trainer, texts.iter().map(String::as_str))
         .map_err(|e| anyhow::anyhow!("tokenizer: {e}"))?;
-    tokenizer.train(&mut trainer, texts.iter().map(String::as_str)).map_err(|e| anyhow::anyhow!("tokenizer: {e}"))?;
     tokenizer.to_string(false).map_err(|e| anyhow::anyhow!("tokenizer: {e}"))
 }
 
@@ -272,7 +280,9 @@ fn read(decoder: &Decoder, voice: &Voice, videos: &Tensor, question: &str, texts
     let longest = rows.iter().map(Vec::len).max().context("an empty batch")?;
     ensure!(prefix + longest <= decoder.max_len(), "{prefix} video tokens and {longest} pieces are too many");
     let padded = |from: usize, fill: u32| -> Vec<u32> {
-        rows.iter().flat_map(|r| (from..from + longest - 1).map(move |i| r.get(i).copied().unwrap_or(fill))).collect()
+        rows.iter()
+            .flat_map(|r| (from..from + longest - 1).map(move |i| r.get(i).copied().unwrap_or(fill)))
+            .collect()
     };
     let inputs = Tensor::from_vec(padded(0, 0), (batch, longest - 1), &Device::Cpu)?;
     let targets = Tensor::from_vec(padded(1, IGNORED), batch * (longest - 1), &Device::Cpu)?;

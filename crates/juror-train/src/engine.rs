@@ -99,7 +99,11 @@ impl Fit {
             }
             if (step + 1) % LOG_STEPS == 0 {
                 let speed = (step + 1 - first) as f64 / started.elapsed().as_secs_f64();
-                writeln!(log, "{}", serde_json::json!({"step": step + 1, "steps_per_sec": speed, "means": sums}))?;
+                writeln!(
+                    log,
+                    "{}",
+                    serde_json::json!({"step": step + 1, "steps_per_sec": speed, "means": sums})
+                )?;
                 bar.set_message(format!("loss {:.4}", sums["loss"]));
                 sums.clear();
             }

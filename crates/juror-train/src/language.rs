@@ -56,9 +56,11 @@ fn level_word(level: Level) -> &'static str {
 /// Visual faults, then temporal ones.
 fn describe(video: &Known<'_>, rng: &mut impl Rng) -> String {
     let seen = |temporal: bool| {
-        video.version.steps.iter().filter(move |step| {
-            step.level >= UNSEEN_LEVEL && is_temporal(&step.kind) == temporal
-        })
+        video
+            .version
+            .steps
+            .iter()
+            .filter(move |step| step.level >= UNSEEN_LEVEL && is_temporal(&step.kind) == temporal)
     };
     let where_and_when = place_and_span(video.version);
     let mut visual: Vec<String> = Vec::new();
@@ -110,7 +112,9 @@ fn visual_phrase(kind: &str, rng: &mut impl Rng) -> &'static str {
 fn temporal_phrase(kind: &str, level: f64, hold_centre: f32, rng: &mut impl Rng) -> String {
     let strength = strength(level);
     match kind {
-        "stutter" => format!("{strength} stutter, {}", pick(&["frames held in a rhythm", "motion in steps"], rng)),
+        "stutter" => {
+            format!("{strength} stutter, {}", pick(&["frames held in a rhythm", "motion in steps"], rng))
+        }
         "freeze" => {
             let when = match hold_centre {
                 c if c < 0.34 => "early",

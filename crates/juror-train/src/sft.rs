@@ -36,13 +36,20 @@ pub fn run(config: &SftConfig) -> Result<PathBuf> {
     let strip = |groups: Vec<(usize, GroupFile)>| groups.into_iter().map(|(_, g)| g).collect::<Vec<_>>();
     let (held_out, training) = (strip(held_out), strip(training));
 
-    let mut weights = body::train(&config.body, &model, &training, config.seed, &config.run_dir.join("body"))?;
+    let mut weights =
+        body::train(&config.body, &model, &training, config.seed, &config.run_dir.join("body"))?;
     let frozen = Body::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;
     let library = decoder::Library::new(&frozen, &training)?;
     let tokenizer = decoder::train_tokenizer(&library, model.vocab_size, config.seed)?;
     let voice = Voice::from_bytes(tokenizer.as_bytes())?;
-    let language =
-        decoder::train(&config.language, &model, &library, &voice, config.seed, &config.run_dir.join("decoder"))?;
+    let language = decoder::train(
+        &config.language,
+        &model,
+        &library,
+        &voice,
+        config.seed,
+        &config.run_dir.join("decoder"),
+    )?;
     weights.extend(language);
     let calibration = calibrate(&frozen, &held_out)?;
     let folder = config.run_dir.join("model");

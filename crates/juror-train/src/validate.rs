@@ -134,7 +134,8 @@ fn judge_clip(nano: &Nano, source: &Source, options: &Options) -> Result<Vec<Jud
         yardstick: options.yardstick.clone(),
     };
     let frames = source.load(&config)?;
-    let looked_at: Vec<usize> = moment_frames(frames.len(), nano.config().moments).iter().map(|m| m.0).collect();
+    let looked_at: Vec<usize> =
+        moment_frames(frames.len(), nano.config().moments).iter().map(|m| m.0).collect();
     let mut out = Vec::new();
     let mut versions = vec![(None, 0.0)];
     for kind in Kind::ALL {
@@ -213,14 +214,17 @@ impl Report {
     /// The figures as a Markdown table.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut out = String::from("| ladder | SRCC | pairs 2+ apart | adjacent pairs | dominant named |\n|---|---|---|---|---|\n");
+        let mut out = String::from(
+            "| ladder | SRCC | pairs 2+ apart | adjacent pairs | dominant named |\n|---|---|---|---|---|\n",
+        );
         let cell = |m: Option<&Mean>| m.map_or_else(|| "-".to_owned(), |m| format!("{:.3}", m.value));
         for (name, srcc) in &self.srcc {
             let (far, near) = (self.pairs_far.get(name), self.pairs_near.get(name));
             let row = [cell(Some(srcc)), cell(far), cell(near), cell(self.dominant.get(name))];
             out += &format!("| {name} | {} |\n", row.join(" | "));
         }
-        let overall = [&self.srcc, &self.pairs_far, &self.pairs_near, &self.dominant].map(|f| format!("{:.3}", Self::overall(f)));
+        let overall = [&self.srcc, &self.pairs_far, &self.pairs_near, &self.dominant]
+            .map(|f| format!("{:.3}", Self::overall(f)));
         out += &format!("| **mean** | {} |\n\n", overall.join(" | "));
         let cross = self.cross_content.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
         out += &format!(

@@ -134,8 +134,8 @@ pub struct Views {
 /// The body's weights.
 pub struct Body {
     embed: Linear,
-    position: Tensor,  // [16, patch_dim]
-    grain: Tensor,     // [2, patch_dim]: native, context
+    position: Tensor, // [16, patch_dim]
+    grain: Tensor,    // [2, patch_dim]: native, context
     mixers: Vec<Mixer>,
     patch_norm: LayerNorm,
     fragment: Linear,
@@ -172,10 +172,20 @@ impl Body {
             trunk: Linear::new(p, "body.trunk", 4 * fragment + facts_dim, config.trunk_dim)?,
             visual: Linear::new(p, "body.visual", config.trunk_dim, 2)?,
             temporal_norm: LayerNorm::new(p, "body.temporal_norm", PROFILE_LEN)?,
-            temporal_in: Linear::new(p, "body.temporal_in", 2 * PROFILE_LEN + facts_dim, config.temporal_dim)?,
+            temporal_in: Linear::new(
+                p,
+                "body.temporal_in",
+                2 * PROFILE_LEN + facts_dim,
+                config.temporal_dim,
+            )?,
             temporal_mid: Linear::new(p, "body.temporal_mid", config.temporal_dim, config.temporal_dim)?,
             temporal: Linear::with_std(p, "body.temporal", config.temporal_dim, 2, 0.05)?,
-            dominant: Linear::new(p, "body.dominant", config.trunk_dim + config.temporal_dim, 1 + KINDS.len())?,
+            dominant: Linear::new(
+                p,
+                "body.dominant",
+                config.trunk_dim + config.temporal_dim,
+                1 + KINDS.len(),
+            )?,
             severity: Linear::new(p, "body.severity", config.trunk_dim + config.temporal_dim, KINDS.len())?,
         })
     }
@@ -185,7 +195,13 @@ impl Body {
     ///
     /// # Errors
     /// On shapes that do not fit.
-    pub fn forward(&self, patches: &Tensor, native: usize, profile: &Tensor, facts: &Tensor) -> Result<BodyOutput> {
+    pub fn forward(
+        &self,
+        patches: &Tensor,
+        native: usize,
+        profile: &Tensor,
+        facts: &Tensor,
+    ) -> Result<BodyOutput> {
         let (videos, moments, places, _, _) = patches.dims5()?;
         let vectors = self.fragments(patches, native)?; // [videos, moments, places, fragment]
         let context = places - native;

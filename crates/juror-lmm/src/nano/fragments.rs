@@ -81,7 +81,15 @@ fn copy_fragment(picture: &Picture, x: usize, y: usize, out: &mut Vec<u8>) {
     copy_square(picture.v(), chroma_width, chroma_height, x / 2, y / 2, SIDE / 2, out);
 }
 
-fn copy_square(plane: &[u8], width: usize, height: usize, x: usize, y: usize, side: usize, out: &mut Vec<u8>) {
+fn copy_square(
+    plane: &[u8],
+    width: usize,
+    height: usize,
+    x: usize,
+    y: usize,
+    side: usize,
+    out: &mut Vec<u8>,
+) {
     for row in y..y + side {
         let line = &plane[row.min(height - 1) * width..][..width];
         let from = x.min(width);

@@ -209,10 +209,14 @@ impl Lmm for Nano {
         } else {
             let backward = self.ask(&b.features, &a.features, false)?.0;
             // Exactly antisymmetric: swapping A and B swaps `forward` and `backward`.
-            ((forward - backward) / 2.0, Some(forward * backward <= 0.0 || forward.abs().max(backward.abs()) < NO_SIGN))
+            (
+                (forward - backward) / 2.0,
+                Some(forward * backward <= 0.0 || forward.abs().max(backward.abs()) < NO_SIGN),
+            )
         };
         let sd = self.config.calibration.margin_sd;
-        let temporal = Logits::of(&a.features)?.temporal_points() - Logits::of(&b.features)?.temporal_points();
+        let temporal =
+            Logits::of(&a.features)?.temporal_points() - Logits::of(&b.features)?.temporal_points();
         Ok(PairJudgement {
             margin,
             margin_sd: sd,

@@ -175,9 +175,8 @@ fn shift(before: &[f32], now: &[f32]) -> f32 {
     let mean_difference = (now.iter().sum::<f32>() - before.iter().sum::<f32>()) / len as f32;
     let cost = |s: isize| {
         let (from, to) = (s.max(0), len + s.min(0));
-        let sum: f32 = (from..to)
-            .map(|i| (now[i as usize] - before[(i - s) as usize] - mean_difference).powi(2))
-            .sum();
+        let sum: f32 =
+            (from..to).map(|i| (now[i as usize] - before[(i - s) as usize] - mean_difference).powi(2)).sum();
         sum / (to - from) as f32
     };
     let costs: Vec<f32> = (-MAX_SHIFT..=MAX_SHIFT).map(cost).collect();
@@ -280,8 +279,7 @@ fn shake(steps: &[Step], ticks: &[f32], out: &mut Vec<f32>) {
     let x: Vec<f32> = steps.iter().map(|s| s.shift_x).collect();
     let y: Vec<f32> = steps.iter().map(|s| s.shift_y).collect();
     let speed: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x.hypot(*y)).collect();
-    let jerk: Vec<f32> =
-        (1..x.len()).map(|i| (x[i] - x[i - 1]).hypot(y[i] - y[i - 1])).collect();
+    let jerk: Vec<f32> = (1..x.len()).map(|i| (x[i] - x[i - 1]).hypot(y[i] - y[i - 1])).collect();
     for value in [mean(&speed), quantile(speed.clone(), 0.9), mean(&jerk), quantile(jerk.clone(), 0.5)] {
         out.push((1e-4 + value).ln() * 0.5 + 3.0);
     }

@@ -24,8 +24,7 @@ impl Voice {
     /// # Errors
     /// When it is none, or lacks one of the three special pieces.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let tokenizer =
-            Tokenizer::from_bytes(bytes).map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::Tokenizer(e.to_string()))?;
         let end = piece(&tokenizer, END)?;
         piece(&tokenizer, COMPARE)?;
         piece(&tokenizer, DESCRIBE)?;
@@ -85,7 +84,8 @@ impl Talk<'_> {
         while self.cache.len() < self.decoder.max_len() {
             let logits: Vec<f32> = self.decoder.logits(&hidden)?.i(0)?.to_vec1()?;
             // The first of equals, so that ties fall the same way everywhere.
-            let next = (0..logits.len()).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or(0) as u32;
+            let next =
+                (0..logits.len()).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or(0) as u32;
             if next == self.voice.end {
                 break;
             }
@@ -93,11 +93,7 @@ impl Talk<'_> {
             let x = self.decoder.embed(&Tensor::new(&[[next]], &Device::Cpu)?)?;
             hidden = self.decoder.forward(&x, Some(&mut self.cache))?.i((.., 0))?.contiguous()?;
         }
-        let text = self
-            .voice
-            .tokenizer
-            .decode(&ids, false)
-            .map_err(|e| Error::Tokenizer(e.to_string()))?;
+        let text = self.voice.tokenizer.decode(&ids, false).map_err(|e| Error::Tokenizer(e.to_string()))?;
         let reasons = text.split("</think>").next().unwrap_or("").trim_start_matches("<think>");
         Ok(reasons.trim().to_owned())
     }

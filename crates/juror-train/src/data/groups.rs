@@ -141,7 +141,12 @@ struct Header {
 ///
 /// # Errors
 /// When a group cannot be written, or none is left.
-pub fn prepare(config: &DataConfig, model: &NanoConfig, sources: &[Source], dir: &Path) -> Result<Vec<GroupFile>> {
+pub fn prepare(
+    config: &DataConfig,
+    model: &NanoConfig,
+    sources: &[Source],
+    dir: &Path,
+) -> Result<Vec<GroupFile>> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let bar = ProgressBar::new(sources.len() as u64).with_prefix("data");
     bar.set_style(ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} groups {eta} left")?);
@@ -321,7 +326,8 @@ pub fn judge(
     let (reference, distorted) = (pick(source), pick(shown));
     let same_pixels = reference == distorted && temporal == 1.0;
     let visual = if measured && alone {
-        let (reference, distorted): (Vec<_>, Vec<_>) = (reference.iter().collect(), distorted.iter().collect());
+        let (reference, distorted): (Vec<_>, Vec<_>) =
+            (reference.iter().collect(), distorted.iter().collect());
         full_reference::quality(yardstick, &reference, &distorted)?.min(bound)
     } else if measured {
         // Frames no longer meet: judge the visual steps by themselves.

@@ -53,7 +53,8 @@ pub fn list(config: &DataConfig, seed: u64) -> Result<Vec<Source>> {
             csv::Reader::from_path(&table).with_context(|| format!("cannot read {}", table.display()))?;
         for row in reader.deserialize() {
             let ClipRow { file, quality } = row.with_context(|| format!("in {}", table.display()))?;
-            let stem = Path::new(&file).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+            let stem =
+                Path::new(&file).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
             for turn in 0..config.groups_per_clip {
                 let id = format!("{stem}-{turn}");
                 let origin = Origin::Clip { path: folder.join(&file), prior: quality.clone() };

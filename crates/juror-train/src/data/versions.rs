@@ -150,7 +150,8 @@ pub fn draw(count: usize, held_out: &[Kind], rng: &mut impl Rng) -> Vec<Version>
         .collect();
     kinds.shuffle(rng);
     // Same kinds side by side, so that their severities can be spread over the range.
-    let mut chosen: Vec<Kind> = kinds.iter().copied().cycle().take(count.saturating_sub(1 + chains)).collect();
+    let mut chosen: Vec<Kind> =
+        kinds.iter().copied().cycle().take(count.saturating_sub(1 + chains)).collect();
     chosen.sort_by_key(|kind| kind.name());
     for same in chosen.chunk_by(|a, b| a == b) {
         let kind = same[0];

@@ -17,7 +17,12 @@ use std::process::{Command, Stdio};
 /// # Errors
 /// When the VMAF program fails or its answer cannot be read.
 pub fn quality(config: &YardstickConfig, reference: &[&Picture], distorted: &[&Picture]) -> Result<f64> {
-    ensure!(reference.len() == distorted.len(), "{} reference pictures, {} others", reference.len(), distorted.len());
+    ensure!(
+        reference.len() == distorted.len(),
+        "{} reference pictures, {} others",
+        reference.len(),
+        distorted.len()
+    );
     let (width, height) = (reference[0].width(), reference[0].height());
     let shown = distorted
         .iter()
@@ -29,7 +34,8 @@ pub fn quality(config: &YardstickConfig, reference: &[&Picture], distorted: &[&P
     match config {
         YardstickConfig::Vmaf { program } => vmaf(program, reference, &shown),
         YardstickConfig::MsSsim => {
-            let sum = reference.iter().zip(&shown).map(|(a, b)| quality::ms_ssim(a, b)).sum::<Result<f64, _>>()?;
+            let sum =
+                reference.iter().zip(&shown).map(|(a, b)| quality::ms_ssim(a, b)).sum::<Result<f64, _>>()?;
             // MS-SSIM crowds near 1; this exponent spreads x264's CRF range about as VMAF does.
             Ok((sum / reference.len() as f64).clamp(0.0, 1.0).powi(12))
         }
@@ -52,7 +58,12 @@ fn vmaf(program: &Path, reference: &[&Picture], distorted: &[Picture]) -> Result
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot run {}", program.display()))?;
-    ensure!(output.status.success(), "{}: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim());
+    ensure!(
+        output.status.success(),
+        "{}: {}",
+        program.display(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     let answer: serde_json::Value = serde_json::from_slice(&std::fs::read(&log)?).context("VMAF's log")?;
     let mean = answer["pooled_metrics"]["vmaf"]["mean"].as_f64().context("VMAF's log has no mean")?;
     Ok((mean / 100.0).clamp(0.0, 1.0))
