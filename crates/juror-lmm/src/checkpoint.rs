@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -193,10 +194,8 @@ impl Checkpoint {
     /// # Errors
     /// A missing or unreadable file, or one whose header does not fit its length.
     pub fn open_files(paths: &[PathBuf]) -> Result<Self> {
-        for path in paths {
-            // Checked one by one, so that the message names the file.
-            std::fs::metadata(path).map_err(|source| Error::Io { source, path: path.clone() })?;
-        }
+        // Checked one by one before all are mapped, so that the message names the file.
+        paths.iter().try_for_each(|path| check_length(path))?;
         // Mapping is unsafe because another process could change the file below us. Checkpoints are written once;
         // reading gigabytes into memory first is the alternative, and it doubles the need.
         #[expect(unsafe_code, reason = "memory mapping of files that nobody writes while they are read")]
@@ -271,6 +270,33 @@ impl Checkpoint {
     pub fn tensor(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
         self.files.get(name)?.load(device)
     }
+}
+
+/// Fails unless a safetensors file is as long as its header says: a cut-off download is told as such.
+fn check_length(path: &Path) -> Result<()> {
+    let io = |source| Error::Io { source, path: path.to_owned() };
+    let broken = |message: String| Error::Checkpoint { message, path: path.to_owned() };
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let mut start = [0; 8];
+    file.read_exact(&mut start)
+        .map_err(|_| broken("not a safetensors file: shorter than a header".into()))?;
+    let header_length = u64::from_le_bytes(start);
+    if header_length > length.saturating_sub(8) {
+        return Err(broken(format!("cut off within its header ({length} bytes); get it again")));
+    }
+    let mut header = vec![0; header_length as usize];
+    file.read_exact(&mut header).map_err(io)?;
+    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&header)
+        .map_err(|e| broken(format!("not a safetensors file: its header is no JSON ({e}); get it again")))?;
+    let end = |entry: &serde_json::Value| entry.get("data_offsets")?.get(1)?.as_u64();
+    let needed = 8 + header_length + header.values().filter_map(end).max().unwrap_or(0);
+    if needed != length {
+        return Err(broken(format!(
+            "{length} bytes instead of the {needed} its header states; get it again"
+        )));
+    }
+    Ok(())
 }
 
 fn root_cause(error: &candle_core::Error) -> String {

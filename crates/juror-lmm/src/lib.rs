@@ -16,6 +16,7 @@ pub mod mrope;
 pub mod nano;
 pub mod preprocess;
 pub mod prompt;
+pub mod published;
 pub mod qwen2;
 pub mod qwen2_5_vl;
 pub mod qwen3;

@@ -21,16 +21,25 @@ pub fn vqathinker(frames: usize, motion: bool, wording: Wording) -> String {
     if motion {
         text += &format!("Motion Feature: <image>{newline}");
     }
-    text + "You are doing the video quality assessment task. Here is the question: What is your overall rating on the \
-            quality of this video? The rating should be a float between 1 and 5, rounded to two decimal places, with 1 \
-            representing very poor quality and 5 representing excellent quality.First output the thinking process in \
-            <think> </think> tags and then output the final answer in <answer> </answer> tags."
+    text + QUALITY_QUESTION
 }
+
+/// VQAThinker's question itself, asked of every family that has no question of its own.
+pub const QUALITY_QUESTION: &str = "You are doing the video quality assessment task. Here is the question: What is your \
+    overall rating on the quality of this video? The rating should be a float between 1 and 5, rounded to two decimal \
+    places, with 1 representing very poor quality and 5 representing excellent quality.First output the thinking process \
+    in <think> </think> tags and then output the final answer in <answer> </answer> tags.";
 
 /// W2S-VQA's question about two videos; each has a placeholder for its frames and one for its motion tokens.
 pub const W2S_PAIR: &str = "Now you will receive two videos. The first video:\n <image><image>. The second video:\n \
     <image><image>. Please watch these videos carefully, and then answer the following question: Comparing with the \
     first video, how do you assess the quality of the second video?";
+
+/// [`W2S_PAIR`] around other placeholders: before the first video, between the two, after the second.
+pub fn pair_pieces() -> [&'static str; 3] {
+    let mut pieces = W2S_PAIR.split("<image><image>");
+    std::array::from_fn(|_| pieces.next().unwrap_or_default())
+}
 
 /// How W2S-VQA's answer starts; the level is the next token.
 pub const W2S_ANSWER_PREFIX: &str = "The quality of the second video is";

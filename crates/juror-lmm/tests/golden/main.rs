@@ -11,6 +11,7 @@ mod generation;
 mod internvl3;
 mod llava_onevision;
 mod preprocessing;
+mod published;
 mod qwen2_5_vl;
 mod qwen3_vl;
 mod slowfast_r50;

@@ -1,0 +1,259 @@
+//! Checkpoint folders: sharded, broken in every way, and as judges from pictures to answers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use candle_nn::VarBuilder;
+use juror_lmm::answer::Reading;
+use juror_lmm::checkpoint::{TensorSpec, describe};
+use juror_lmm::error::{Error, Result};
+use juror_lmm::internvl3::InternVl3;
+use juror_lmm::llava_onevision::LlavaOneVision;
+use juror_lmm::preprocess::resize::{Arithmetic, resize};
+use juror_lmm::published::{Family, Published};
+use juror_lmm::qwen2_5_vl::Qwen25Vl;
+use juror_lmm::qwen3_vl::Qwen3Vl;
+use juror_media::Rgb;
+use juror_nn::params::{Init, Params};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Fixture, folder};
+
+/// A tiny random checkpoint in two shards, with the fixture's tokenizer and the five levels added to it.
+fn checkpoint(family: &str) -> TempDir {
+    let mut config: Value = Fixture::open(family).config();
+    let text = ["text_config", "llm_config"].into_iter().find(|key| config.get(key).is_some());
+    match text {
+        Some(key) => config[key]["vocab_size"] = json!(736),
+        None => config["vocab_size"] = json!(736),
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let tokenizer = tokenizer(dir.path());
+    for (key, token) in [("video_token_id", "<|video_pad|>"), ("video_token_index", "<video>")] {
+        if config.get(key).is_some() {
+            config[key] = json!(tokenizer[token]);
+        }
+    }
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    let needed = match family {
+        "internvl3" => needed(&config, |config, vb| InternVl3::load(config, None, vb)),
+        "llava_onevision" => needed(&config, |config, vb| LlavaOneVision::load(config, false, vb)),
+        "qwen2_5_vl" => needed(&config, Qwen25Vl::load),
+        "qwen3_vl" => needed(&config, Qwen3Vl::load),
+        other => panic!("no family {other}"),
+    };
+    write_shards(dir.path(), &random(&needed));
+    dir
+}
+
+fn needed<C: DeserializeOwned, M>(
+    config: &Value,
+    load: impl Fn(&C, VarBuilder<'static>) -> Result<M>,
+) -> Vec<TensorSpec> {
+    let config: C = serde_json::from_value(config.clone()).unwrap();
+    describe(|vb| load(&config, vb)).unwrap()
+}
+
+fn tokenizer(dir: &Path) -> BTreeMap<String, u32> {
+    let text = std::fs::read_to_string(folder("tokenizer").join("tokenizer.json")).unwrap();
+    let mut tokenizer: Value = serde_json::from_str(&text).unwrap();
+    let added = tokenizer["added_tokens"].as_array_mut().unwrap();
+    let next = added.iter().map(|t| t["id"].as_u64().unwrap()).max().unwrap() + 1;
+    for (i, word) in juror_lmm::prompt::LEVELS.iter().enumerate() {
+        added.push(json!({ "id": next + i as u64, "content": word, "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": false }));
+    }
+    let ids = added
+        .iter()
+        .map(|t| (t["content"].as_str().unwrap().to_owned(), t["id"].as_u64().unwrap() as u32))
+        .collect();
+    std::fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    ids
+}
+
+fn random(needed: &[TensorSpec]) -> BTreeMap<String, Tensor> {
+    let params = Params::seeded_inference(11, &Device::Cpu);
+    let tensor = |spec: &TensorSpec| {
+        let init = match (spec.shape.len(), spec.name.ends_with("bias")) {
+            (1, false) => Init::Ones,
+            (1, true) => Init::Zeros,
+            _ => Init::Normal(0.08),
+        };
+        params.get_or_init(&spec.name, spec.shape.clone(), init).unwrap()
+    };
+    needed.iter().map(|spec| (spec.name.clone(), tensor(spec))).collect()
+}
+
+fn write_shards(dir: &Path, tensors: &BTreeMap<String, Tensor>) {
+    let mut map = BTreeMap::new();
+    for shard in 0..2 {
+        let file = format!("model-{:05}-of-00002.safetensors", shard + 1);
+        let part: HashMap<String, Tensor> = tensors
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| i % 2 == shard)
+            .map(|(_, (k, v))| (k.clone(), v.clone()))
+            .collect();
+        map.extend(part.keys().map(|name| (name.clone(), file.clone())));
+        candle_core::safetensors::save(&part, dir.join(file)).unwrap();
+    }
+    let index = json!({ "metadata": { "total_size": 0 }, "weight_map": map });
+    std::fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
+}
+
+fn pictures() -> Vec<Rgb> {
+    let fixture = Fixture::open("preprocessing");
+    let stack = fixture.input("frames");
+    let (count, height, width, _) = stack.dims4().unwrap();
+    let data = |i: usize| stack.get(i).unwrap().flatten_all().unwrap().to_vec1::<u8>().unwrap();
+    (0..count).map(|i| Rgb::new(width, height, data(i)).unwrap()).collect()
+}
+
+fn judge(family: &str, expected: Family) {
+    let dir = checkpoint(family);
+    let judge = Published::open(dir.path(), &Device::Cpu).unwrap();
+    assert_eq!(judge.family(), expected);
+    assert!(judge.unused_tensors().is_empty());
+    let sharp = pictures();
+    // The same video after a loss of detail.
+    let small = |p: &Rgb| resize(p, p.width() / 4, p.height() / 4, Arithmetic::Pil).unwrap();
+    let soft: Vec<Rgb> =
+        sharp.iter().map(|p| resize(&small(p), p.width(), p.height(), Arithmetic::Pil).unwrap()).collect();
+    let chosen = judge.select_frames(sharp.len(), 2.0, None).unwrap();
+    assert!(!chosen.is_empty() && chosen.iter().all(|&i| i < sharp.len()));
+    let look = |video: &[Rgb]| {
+        let seconds: Vec<f64> = (0..video.len()).map(|i| i as f64 / 2.0).collect();
+        judge.look(video, &seconds).unwrap()
+    };
+    let (a, b) = (look(&sharp), look(&soft));
+    let forward = judge.compare(&a, &b).unwrap();
+    assert!((forward.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    assert!(Published::margin(&forward).abs() <= 4.0);
+    assert_ne!(forward, judge.compare(&b, &a).unwrap(), "the order of the videos reaches the model");
+    let mut streamed = String::new();
+    let scored = judge.score(&a, 12, |text| streamed += text).unwrap();
+    assert!(scored.text.starts_with(&streamed));
+    if let Reading::Value(score) = scored.score {
+        assert!((1.0..=5.0).contains(&score));
+    }
+    assert_eq!(judge.score(&a, 12, |_| ()).unwrap().text, scored.text);
+}
+
+#[test]
+fn internvl3_judges_from_pictures() {
+    judge("internvl3", Family::InternVl3);
+}
+
+#[test]
+fn llava_onevision_judges_from_pictures() {
+    judge("llava_onevision", Family::LlavaOneVision);
+}
+
+#[test]
+fn qwen2_5_vl_judges_from_pictures() {
+    judge("qwen2_5_vl", Family::Qwen25Vl);
+}
+
+#[test]
+fn qwen3_vl_judges_from_pictures() {
+    judge("qwen3_vl", Family::Qwen3Vl);
+}
+
+fn error(dir: &Path) -> Error {
+    match Published::open(dir, &Device::Cpu) {
+        Err(error) => error,
+        Ok(_) => panic!("opened"),
+    }
+}
+
+fn read_shard(dir: &Path, shard: &str) -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(dir.join(shard), &Device::Cpu).unwrap()
+}
+
+const SHARD: &str = "model-00001-of-00002.safetensors";
+
+#[test]
+fn missing_misshapen_and_extra_tensors_are_listed() {
+    let dir = checkpoint("qwen3_vl");
+    let mut tensors = read_shard(dir.path(), SHARD);
+    tensors.extend(read_shard(dir.path(), "model-00002-of-00002.safetensors"));
+    let mut tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
+    tensors.insert("extra.weight".into(), Tensor::zeros(2, candle_core::DType::F32, &Device::Cpu).unwrap());
+    write_shards(dir.path(), &tensors);
+    assert_eq!(Published::open(dir.path(), &Device::Cpu).unwrap().unused_tensors(), ["extra.weight"]);
+
+    tensors.remove("lm_head.weight");
+    let norm = "model.language_model.norm.weight";
+    tensors.insert(norm.into(), Tensor::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap());
+    write_shards(dir.path(), &tensors);
+    let Error::Mismatch(mismatch) = error(dir.path()) else { panic!("another error") };
+    assert_eq!(mismatch.missing, ["lm_head.weight"]);
+    assert_eq!(mismatch.extra, ["extra.weight"]);
+    assert_eq!(mismatch.misshapen, [(norm.to_owned(), vec![64], vec![3])]);
+    let text = mismatch.to_string();
+    assert!(text.contains("lm_head.weight") && text.contains("[3] instead of [64]"), "{text}");
+}
+
+#[test]
+fn broken_files_are_told_by_name() {
+    let dir = checkpoint("qwen3_vl");
+    let shard = dir.path().join(SHARD);
+    let whole = std::fs::read(&shard).unwrap();
+    for cut in [4, 100, whole.len() - 1] {
+        std::fs::write(&shard, &whole[..cut]).unwrap();
+        let text = error(dir.path()).to_string();
+        assert!(text.contains(SHARD), "cut at {cut}: {text}");
+    }
+    let mut noise = whole.clone();
+    noise[8..40].fill(b'x');
+    std::fs::write(&shard, &noise).unwrap();
+    assert!(error(dir.path()).to_string().contains("header"));
+    std::fs::remove_file(&shard).unwrap();
+    assert!(error(dir.path()).to_string().contains(SHARD));
+    std::fs::write(&shard, &whole).unwrap();
+    let index = dir.path().join("model.safetensors.index.json");
+    let map = std::fs::read_to_string(&index).unwrap().replace("lm_head.weight", "lm_head.wait");
+    std::fs::write(&index, map).unwrap();
+    assert!(error(dir.path()).to_string().contains("lm_head.wait"));
+    std::fs::remove_file(&index).unwrap();
+    assert!(error(dir.path()).to_string().contains("no complete checkpoint"));
+}
+
+#[test]
+fn a_configuration_that_lies_is_told_by_key() {
+    let dir = checkpoint("qwen3_vl");
+    let path = dir.path().join("config.json");
+    let config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut changed = config.clone();
+        change(&mut changed);
+        std::fs::write(&path, serde_json::to_string_pretty(&changed).unwrap()).unwrap();
+        error(dir.path()).to_string()
+    };
+    let heads = with(&|c| c["text_config"]["num_key_value_heads"] = json!(3));
+    assert!(heads.contains("text_config.num_key_value_heads"), "{heads}");
+    let word = with(&|c| c["vision_config"]["depth"] = json!("four"));
+    assert!(word.contains("vision_config.depth"), "{word}");
+    let absent = with(&|c| drop(c["text_config"].as_object_mut().unwrap().remove("head_dim")));
+    assert!(absent.contains("head_dim"), "{absent}");
+    let sections = with(&|c| c["text_config"]["rope_scaling"]["mrope_section"] = json!([6, 3, 4]));
+    assert!(sections.contains("mrope_section"), "{sections}");
+    let layers = with(&|c| c["text_config"]["num_hidden_layers"] = json!(5));
+    assert!(layers.contains("model.language_model.layers.4."), "{layers}");
+    let family = with(&|c| c["model_type"] = json!("llama"));
+    assert!(family.contains("llama") && family.contains("qwen3_vl"), "{family}");
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_told_by_token() {
+    let dir = checkpoint("internvl3");
+    let path = dir.path().join("tokenizer.json");
+    let text = std::fs::read_to_string(&path).unwrap().replace("<IMG_CONTEXT>", "<OTHER>");
+    std::fs::write(&path, text).unwrap();
+    assert!(error(dir.path()).to_string().contains("<IMG_CONTEXT>"));
+    std::fs::remove_file(&path).unwrap();
+    assert!(error(dir.path()).to_string().contains("vocab.json"));
+}
