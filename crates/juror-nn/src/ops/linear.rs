@@ -3,7 +3,10 @@
 use crate::cpu::buffer::{fused, slice, with_slices};
 use crate::cpu::matmul::{Matrix, product};
 use crate::cpu::rows::sum_rows;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::backend::BackendStorage;
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp2, CustomOp3, D, Layout, MetalStorage, Result, Shape, Tensor, bail,
+};
 
 /// `x [.., in]`, `weight [out, in]`, `bias [out]` to `[.., out]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
@@ -19,7 +22,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         _ => {}
     }
     let rows = x.dims().iter().rev().skip(1).product::<usize>();
-    let y = x.reshape((rows, inner))?.matmul(&weight.t()?)?;
+    let flat = x.reshape((rows, inner))?;
+    let y = if flat.track_op() && !weight.track_op() {
+        // candle would make a gradient for the weight too, as large as the weight.
+        let y = flat.detach().matmul(&weight.t()?)?;
+        flat.apply_op2(&y, Graft { weight: weight.clone() })?
+    } else {
+        flat.matmul(&weight.t()?)?
+    };
     let y = match bias {
         Some(bias) => y.broadcast_add(bias)?,
         None => y,
@@ -138,5 +148,56 @@ impl CustomOp3 for Linear {
             None
         };
         Ok((x_grad, w_grad, b_grad))
+    }
+}
+
+/// The second argument, `x·Wᵀ` made without a graph, with the gradient `g·W` for the first, `x`.
+struct Graft {
+    weight: Tensor,
+}
+
+impl CustomOp2 for Graft {
+    fn name(&self) -> &'static str {
+        "frozen linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _x: &CpuStorage,
+        _: &Layout,
+        y: &CpuStorage,
+        y_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok((y.try_clone(y_layout)?, y_layout.shape().clone()))
+    }
+
+    fn cuda_fwd(
+        &self,
+        _x: &CudaStorage,
+        _: &Layout,
+        y: &CudaStorage,
+        y_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        Ok((y.try_clone(y_layout)?, y_layout.shape().clone()))
+    }
+
+    fn metal_fwd(
+        &self,
+        _x: &MetalStorage,
+        _: &Layout,
+        y: &MetalStorage,
+        y_layout: &Layout,
+    ) -> Result<(MetalStorage, Shape)> {
+        Ok((y.try_clone(y_layout)?, y_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        _x: &Tensor,
+        _: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(grad.matmul(&self.weight)?), None))
     }
 }

@@ -203,11 +203,20 @@ fn conv3d() {
 
 #[test]
 fn frozen_linear_makes_no_weight_gradient() {
-    let weight = candle_core::Var::from_vec(vec![1_f32, 2.0, 3.0, 4.0], (2, 2), &Device::Cpu).unwrap();
-    let x = candle_core::Var::from_vec(vec![1_f32, 1.0], (1, 2), &Device::Cpu).unwrap();
-    let grads = ops::frozen_linear(&x, &weight, None).unwrap().sum_all().unwrap().backward().unwrap();
-    assert!(grads.get(&weight).is_none());
-    assert_eq!(grads.get(&x).unwrap().to_vec2::<f32>().unwrap(), [[4.0, 6.0]]);
+    for dtype in [DType::F32, DType::F64] {
+        let var = |values: &[f64], dims: &[usize]| {
+            let tensor = Tensor::from_slice(values, dims, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            candle_core::Var::from_tensor(&tensor).unwrap()
+        };
+        let (weight, x) = (var(&[1.0, 2.0, 3.0, 4.0], &[2, 2]), var(&[1.0, 1.0], &[1, 2]));
+        let y =
+            ops::frozen_linear(&x, &weight, Some(&Tensor::ones(2, dtype, &Device::Cpu).unwrap())).unwrap();
+        assert_eq!(y.to_dtype(DType::F64).unwrap().to_vec2::<f64>().unwrap(), [[4.0, 8.0]]);
+        let grads = y.sum_all().unwrap().backward().unwrap();
+        assert!(grads.get(&weight).is_none());
+        let grad = grads.get(&x).unwrap().to_dtype(DType::F64).unwrap();
+        assert_eq!(grad.to_vec2::<f64>().unwrap(), [[4.0, 6.0]]);
+    }
 }
 
 #[test]
