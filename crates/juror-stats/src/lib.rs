@@ -9,6 +9,7 @@
 //! Input is checked once, by the constructors of the table types, with typed errors ([`StatsError`]). Figures that do not
 //! exist for valid input, such as a correlation of constant scores, are `None`; NaN never comes out.
 
+mod bootstrap;
 pub mod correlation;
 mod error;
 mod interval;
@@ -16,5 +17,6 @@ pub mod normal;
 mod random;
 pub mod scaling;
 
+pub use bootstrap::{Bootstrap, percentile_interval};
 pub use error::StatsError;
 pub use interval::{CONFIDENCE, Interval};

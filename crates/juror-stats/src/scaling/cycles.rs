@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use super::least_squares::MarginScale;
+use super::least_squares::MarginFit;
 use super::pairs::PairTable;
 
 /// A closed walk over comparisons whose margins do not sum to 0.
@@ -27,11 +27,11 @@ pub struct Cycle {
 
 /// The `limit` cycles with the largest sums, worst first. Comparisons of the same pair count as their weighted mean, and
 /// their own disagreement as a cycle of two items.
-pub fn worst_cycles(pairs: &PairTable, scale: &MarginScale, limit: usize) -> Vec<Cycle> {
+pub fn worst_cycles(pairs: &PairTable, fit: &MarginFit, limit: usize) -> Vec<Cycle> {
     if limit == 0 {
         return Vec::new();
     }
-    let graph = Graph::new(pairs, scale);
+    let graph = Graph::new(pairs, &fit.scale.scores);
     let mut found = graph.disagreements();
     let mut by_residual: Vec<usize> = (0..graph.edges.len()).collect();
     by_residual.sort_by(|&e, &f| {
@@ -104,7 +104,7 @@ struct Graph {
 }
 
 impl Graph {
-    fn new(pairs: &PairTable, scale: &MarginScale) -> Self {
+    fn new(pairs: &PairTable, scores: &[f64]) -> Self {
         let mut judged: Vec<(usize, usize, f64, f64)> = pairs
             .comparisons()
             .iter()
@@ -121,7 +121,7 @@ impl Graph {
                     a,
                     b,
                     margin,
-                    residual: margin - (scale.scores[a] - scale.scores[b]),
+                    residual: margin - (scores[a] - scores[b]),
                     lowest: same.iter().map(|j| j.2).fold(f64::INFINITY, f64::min),
                     highest: same.iter().map(|j| j.2).fold(f64::NEG_INFINITY, f64::max),
                 }

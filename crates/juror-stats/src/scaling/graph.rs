@@ -79,3 +79,51 @@ impl Components {
         }
     }
 }
+
+/// Strongly connected groups of the directed graph `i -> successors[i]` (Tarjan 1972, without recursion): the group of
+/// each item, numbered so that an edge between groups leads from the higher number to the lower.
+pub(crate) fn strong_components(successors: &[Vec<usize>]) -> Vec<usize> {
+    const UNSEEN: usize = usize::MAX;
+    let n = successors.len();
+    let (mut index, mut low, mut group) = (vec![UNSEEN; n], vec![0; n], vec![UNSEEN; n]);
+    let (mut next_index, mut next_group) = (0, 0);
+    let mut open = Vec::new();
+    for start in 0..n {
+        if index[start] != UNSEEN {
+            continue;
+        }
+        // (item, successors already followed)
+        let mut path = vec![(start, 0)];
+        while let Some(&mut (item, ref mut followed)) = path.last_mut() {
+            if *followed == 0 {
+                index[item] = next_index;
+                low[item] = next_index;
+                next_index += 1;
+                open.push(item);
+            }
+            if let Some(&next) = successors[item].get(*followed) {
+                *followed += 1;
+                if index[next] == UNSEEN {
+                    path.push((next, 0));
+                } else if group[next] == UNSEEN {
+                    low[item] = low[item].min(index[next]);
+                }
+                continue;
+            }
+            path.pop();
+            if let Some(&(parent, _)) = path.last() {
+                low[parent] = low[parent].min(low[item]);
+            }
+            if low[item] == index[item] {
+                while let Some(member) = open.pop() {
+                    group[member] = next_group;
+                    if member == item {
+                        break;
+                    }
+                }
+                next_group += 1;
+            }
+        }
+    }
+    group
+}

@@ -1,12 +1,13 @@
 //! The weighted graph Laplacian plus a ridge, `A = L + ridge * I`, and what scaling needs of its inverse.
 //!
-//! `L = sum_e w_e (u_a - u_b)(u_a - u_b)^T`. With no ridge `A` is singular along the constant of each connected group;
-//! "inverse" then means the pseudo-inverse, and right-hand sides must sum to 0 in each group (margins always do).
+//! `L = sum_e w_e (u_a - u_b)(u_a - u_b)^T`. The constant of each connected group is an eigenvector of `A` with the ridge
+//! as its eigenvalue: no comparison sees it. Everything here happens in the rest of the space, where vectors sum to 0 in
+//! each group: right-hand sides must (margins always do), solutions do, and "inverse" means the inverse there.
 //! Small systems are inverted densely, large ones solved by conjugate gradients with a Jacobi preconditioner; the
 //! diagonal of a large inverse is estimated with random signs (Bekas, Kokiopoulou, Saad 2007). Everything runs in a
 //! fixed order, so results do not depend on the number of threads.
 
-use nalgebra::{DMatrix, DVector};
+use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use rayon::prelude::*;
 
 use super::graph::Components;
@@ -34,7 +35,7 @@ pub(crate) struct Laplacian {
 
 /// What is known of the inverse: all of it, or its diagonal.
 pub(crate) enum Inverse {
-    /// Dense (pseudo-)inverse `[items, items]`.
+    /// Dense inverse `[items, items]`.
     Dense(DMatrix<f64>),
     /// Estimated diagonal `[items]`.
     Diagonal(Vec<f64>),
@@ -49,12 +50,11 @@ impl Inverse {
         }
     }
 
-    /// `(u_i - u_j)^T A^-1 (u_i - u_j)`; from the diagonal alone the covariance counts as 0, which errs on the wide side
-    /// for compared items.
-    pub fn variance_of_difference(&self, i: usize, j: usize) -> f64 {
+    /// Entry `(i, j)`, where it is known.
+    pub fn covariance(&self, i: usize, j: usize) -> Option<f64> {
         match self {
-            Self::Dense(m) => (m[(i, i)] + m[(j, j)] - 2.0 * m[(i, j)]).max(0.0),
-            Self::Diagonal(d) => d[i] + d[j],
+            Self::Dense(m) => Some(m[(i, j)]),
+            Self::Diagonal(_) => None,
         }
     }
 }
@@ -107,33 +107,19 @@ impl Laplacian {
         }
     }
 
-    /// Solves `A x = b`.
+    /// Solves `A x = b`, where `b` sums to 0 in each group, and so does `x`.
     ///
     /// # Errors
     /// Conjugate gradients that do not converge (a very badly conditioned graph).
     pub fn solve(&self, b: &[f64]) -> Result<Vec<f64>, StatsError> {
         if self.items() <= DENSE_LIMIT
-            && let Some(inverse) = self.dense_inverse()
+            && let Some((factor, _)) = self.dense_factor()
         {
-            let mut x = (&inverse * DVector::from_column_slice(b)).as_slice().to_vec();
-            // One step of refinement takes the rounding of the inverse out.
-            let mut ax = vec![0.0; b.len()];
-            self.multiply(&x, &mut ax);
-            let residual = DVector::from_iterator(b.len(), b.iter().zip(&ax).map(|(b, ax)| b - ax));
-            for (x, dx) in x.iter_mut().zip((&inverse * residual).iter()) {
-                *x += dx;
-            }
-            self.fix_constant(&mut x);
+            let mut x = factor.solve(&DVector::from_column_slice(b)).as_slice().to_vec();
+            self.components.centre(&mut x);
             return Ok(x);
         }
         self.conjugate_gradients(b)
-    }
-
-    /// Without a ridge the constant of each group is free: 0 mean. With one it is determined.
-    fn fix_constant(&self, x: &mut [f64]) {
-        if self.ridge == 0.0 {
-            self.components.centre(x);
-        }
     }
 
     fn conjugate_gradients(&self, b: &[f64]) -> Result<Vec<f64>, StatsError> {
@@ -149,7 +135,7 @@ impl Laplacian {
         };
         let mut x = vec![0.0; n];
         let mut r = b.to_vec();
-        self.fix_constant(&mut r);
+        self.components.centre(&mut r);
         let mut z = vec![0.0; n];
         precondition(&r, &mut z);
         let mut p = z.clone();
@@ -159,7 +145,7 @@ impl Laplacian {
         let max_steps = 4 * n + 100;
         for _ in 0..max_steps {
             if dot(&r, &r).sqrt() <= tolerance {
-                self.fix_constant(&mut x);
+                self.components.centre(&mut x);
                 return Ok(x);
             }
             self.multiply(&p, &mut ap);
@@ -198,8 +184,9 @@ impl Laplacian {
         Ok(Inverse::Diagonal(self.estimated_diagonal()?))
     }
 
-    /// `A^-1`, or the pseudo-inverse without a ridge: `(L + c J)^-1 - J / (c size²)`, where `J` has ones inside each group.
-    fn dense_inverse(&self) -> Option<DMatrix<f64>> {
+    /// Cholesky factor of `A + c sum_g 1_g 1_g^T / size_g` over the groups `g`, and this `c`: the same as `A` on vectors
+    /// that sum to 0 in each group, and well conditioned whatever the ridge.
+    fn dense_factor(&self) -> Option<(Cholesky<f64, Dyn>, f64)> {
         let n = self.items();
         let mut a = DMatrix::zeros(n, n);
         for i in 0..n {
@@ -208,26 +195,27 @@ impl Laplacian {
                 a[(i, self.column[k] as usize)] -= self.weight[k];
             }
         }
-        if self.ridge > 0.0 {
-            return Some(a.cholesky()?.inverse());
-        }
-        // `c` of the size of the degrees keeps the matrix well conditioned.
+        // A constant of the size of the degrees keeps the matrix well conditioned.
         let total: f64 = self.degree.iter().sum();
-        let scale = if total > 0.0 { total / n as f64 } else { 1.0 };
+        let c = if total > 0.0 { total / n as f64 } else { 1.0 };
         for members in self.components.members() {
-            let c = scale / members.len() as f64;
             for &i in &members {
                 for &j in &members {
-                    a[(i, j)] += c;
+                    a[(i, j)] += c / members.len() as f64;
                 }
             }
         }
-        let mut inverse = a.cholesky()?.inverse();
+        Some((a.cholesky()?, c))
+    }
+
+    /// The inverse of what [`Self::dense_factor`] takes, less the part of the constants, `1_g 1_g^T / ((ridge + c) size_g)`.
+    fn dense_inverse(&self) -> Option<DMatrix<f64>> {
+        let (factor, c) = self.dense_factor()?;
+        let mut inverse = factor.inverse();
         for members in self.components.members() {
-            let shift = 1.0 / (scale * members.len() as f64);
             for &i in &members {
                 for &j in &members {
-                    inverse[(i, j)] -= shift;
+                    inverse[(i, j)] -= 1.0 / ((self.ridge + c) * members.len() as f64);
                 }
             }
         }
@@ -260,7 +248,7 @@ impl Laplacian {
             .map(|i| {
                 let mean = probes.iter().map(|p| p[i]).sum::<f64>() / PROBES as f64;
                 // Never below the inverse of the diagonal, less what fixing the constant of the group takes away.
-                let fixed = if self.ridge == 0.0 { 1.0 / self.components.size_of(i) as f64 } else { 0.0 };
+                let fixed = 1.0 / self.components.size_of(i) as f64;
                 mean.max(pivot[i] * (1.0 - fixed).powi(2))
             })
             .collect())

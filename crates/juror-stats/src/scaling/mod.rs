@@ -2,17 +2,25 @@
 //!
 //! - [`least_squares`]: signed margins, weighted least squares on the comparison graph;
 //! - [`cycles`]: what no single score per item can explain, and where;
+//! - [`choices`]: choices and ties, Thurstone Case V and Bradley-Terry;
+//! - [`preferences`]: soft preferences against anchors, the published MAP of Compare2Score and W2S.
 //!
-//! All scales are free up to a constant per connected group of items; scores are centred in each group, and the groups
-//! are part of every result. Nothing is ever guessed across groups.
+//! Scores are free up to a constant per connected group of items; they are centred in each group, and the groups are
+//! part of every result. Nothing is ever guessed across groups.
 
+pub mod choices;
 pub mod cycles;
 mod graph;
-pub(crate) mod laplacian;
+mod laplacian;
 pub mod least_squares;
 pub mod pairs;
+pub mod preferences;
+mod scale;
 
+pub use choices::{ChoiceFit, ChoiceModel, ChoiceTable, Choices, scale_choices};
 pub use cycles::{Cycle, worst_cycles};
 pub use graph::Components;
-pub use least_squares::{MarginScale, Noise, scale_margins};
+pub use least_squares::{MarginFit, Noise, scale_margins};
 pub use pairs::{Comparison, PairTable};
+pub use preferences::{AnchorPreferences, AnchoredPreference};
+pub use scale::{Scale, Standing};

@@ -54,16 +54,16 @@ fn pairs_must_name_two_items_that_exist() {
 fn one_video_and_two_equal_videos_have_honest_scales() {
     let alone = scale_margins(&PairTable::new(1, vec![]).unwrap(), Noise::Estimated).unwrap();
     assert_eq!(
-        (alone.scores.as_slice(), alone.interval(0), alone.inconsistency),
+        (alone.scale.scores.as_slice(), alone.scale.interval(0), alone.inconsistency),
         ([0.0].as_slice(), None, None)
     );
     let equal = PairTable::new(2, vec![Comparison::new(0, 1, 0.0); 3]).unwrap();
     let equal = scale_margins(&equal, Noise::Estimated).unwrap();
-    assert_eq!((equal.scores.as_slice(), equal.inconsistency), ([0.0, 0.0].as_slice(), None));
-    assert_eq!(equal.probability_above(0, 1), Some(0.5));
-    let standings = equal.standings();
+    assert_eq!((equal.scale.scores.as_slice(), equal.inconsistency), ([0.0, 0.0].as_slice(), None));
+    assert_eq!(equal.scale.probability_above(0, 1), Some(0.5));
+    let standings = equal.scale.standings();
     assert_eq!((standings[0].rank, standings[1].rank), (1, 1));
-    assert!(standings[1].tied_with_previous);
+    assert!(standings[1].tied_with_above);
 }
 
 #[test]

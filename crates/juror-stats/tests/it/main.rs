@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)] // helpers of tests
 
 mod bad_input;
+mod choices;
 mod golden;
 mod human_ratings;
 mod least_squares;
