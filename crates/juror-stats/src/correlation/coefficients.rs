@@ -2,7 +2,7 @@
 //!
 //! - SRCC: Spearman's rank correlation, Pearson's on average ranks;
 //! - KRCC: Kendall's tau-b, by Knight's counting (1966);
-//! - PLCC: Pearson's, on the scores as given (not mapped);
+//! - PLCC: Pearson's, on the scores as given (after a logistic mapping: see [`super::logistic`]);
 //! - pair accuracy: of the pairs that people rank differently, the share the predictions rank the same way; a predicted
 //!   tie counts a half.
 

@@ -41,6 +41,18 @@ impl ScorePairs {
     pub fn len(&self) -> usize {
         self.predicted.len()
     }
+
+    /// The pairs at these places (repetition allowed, as the bootstrap needs it); `None` for an empty choice.
+    pub(crate) fn select(&self, places: &[usize]) -> Option<Self> {
+        let take = |v: &[f64]| places.iter().map(|&i| v[i]).collect::<Vec<_>>();
+        (!places.is_empty())
+            .then(|| Self { predicted: take(&self.predicted), subjective: take(&self.subjective) })
+    }
+
+    /// The same pairs with other predictions.
+    pub(crate) fn with_predicted(&self, predicted: Vec<f64>) -> Self {
+        Self { predicted, subjective: self.subjective.clone() }
+    }
 }
 
 /// What joining two lists by id gave.

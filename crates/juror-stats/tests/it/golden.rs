@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use approx::assert_relative_eq;
 use juror_stats::StatsError;
-use juror_stats::correlation::{Coefficients, ScorePairs};
+use juror_stats::correlation::{Coefficients, Logistic, ScorePairs};
 use juror_stats::scaling::{ChoiceModel, ChoiceTable, scale_choices};
 use serde_json::Value;
 
@@ -97,6 +97,53 @@ fn golden_bradley_terry_without_prior() {
                 _ => assert!(matches!(fit.err(), Some(StatsError::Unbounded { .. }))),
             },
             None => assert!(fit.is_ok()),
+        }
+    }
+}
+
+#[test]
+fn golden_logistic_fits() {
+    for (name, set, scores) in score_sets() {
+        for (key, fit) in [
+            ("logistic4", Logistic::fit_four(&scores).unwrap()),
+            ("logistic4_start_std", Logistic::fit_four(&scores).unwrap()),
+            ("logistic5", Logistic::fit_five(&scores).unwrap()),
+        ] {
+            let want = &set[key];
+            // Optima at infinity, on the way to which the reference stopped (its table says so of the first).
+            let tolerance = match (name.as_str(), key) {
+                ("ties_small", "logistic4" | "logistic4_start_std") => 1e-4,
+                ("nearly_linear", "logistic5") => 1e-5,
+                ("non_monotone", "logistic5") => 2e-4,
+                _ => 1e-6,
+            };
+            assert!(fit.sum_of_squares(&scores) <= want["sum_of_squares"].as_f64().unwrap() * (1.0 + 1e-8));
+            let figure = |key: &str| want[key].as_f64().unwrap();
+            println!("{name} {key}: {fit:?} {} {}", fit.sum_of_squares(&scores), figure("sum_of_squares"));
+            assert_relative_eq!(
+                fit.sum_of_squares(&scores),
+                figure("sum_of_squares"),
+                max_relative = tolerance
+            );
+            let mapped = Coefficients::new(&fit.mapped(&scores));
+            assert_relative_eq!(mapped.plcc.unwrap(), figure("plcc"), max_relative = tolerance);
+            assert_relative_eq!(mapped.rmse, figure("rmse"), max_relative = tolerance);
+            let well_determined = match name.as_str() {
+                "saturating" => true,
+                "non_monotone" | "outliers" | "inverted" => key != "logistic5",
+                _ => false,
+            };
+            if well_determined {
+                let parameters = match &fit {
+                    Logistic::Four(b) => b.as_slice(),
+                    Logistic::Five(b) => b.as_slice(),
+                };
+                for (k, (got, want)) in parameters.iter().zip(numbers(&want["parameters"])).enumerate() {
+                    // b4 of the 4-parameter form enters through its absolute value.
+                    let want = if k == 3 && parameters.len() == 4 { want.abs() } else { want };
+                    assert_relative_eq!(*got, want, max_relative = 1e-5);
+                }
+            }
         }
     }
 }
