@@ -4,6 +4,7 @@
 //! results are the same whatever the number of threads.
 //!
 //! - [`scaling`]: scores from margins (least squares) and from choices (Thurstone, Bradley-Terry);
+//! - [`pair_choice`]: which pairs to judge next, and when to stop;
 //! - [`anchors`]: absolute scores against anchors; pooling of segments;
 //! - [`levels`]: the five levels of a comparison;
 //! - [`observers`]: human ratings with biased and inconsistent observers;
@@ -22,6 +23,7 @@ mod interval;
 pub mod levels;
 pub mod normal;
 pub mod observers;
+pub mod pair_choice;
 mod random;
 pub mod scaling;
 

@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
+use approx::assert_relative_eq;
 use juror_stats::correlation::{Coefficients, ScorePairs};
+use juror_stats::scaling::{ChoiceModel, ChoiceTable, Choices, scale_choices};
 
 /// `shared/ratings/<file>` in the folder that holds the repository, or further up.
 fn find(file: &str) -> Option<PathBuf> {
@@ -57,4 +59,36 @@ fn dover_on_konvid_and_live_vqc_reproduces_the_published_figures() {
         let four_digits = |v: Option<f64>| (v.unwrap() * 1e4).round() / 1e4;
         assert_eq!((four_digits(got.srcc), four_digits(got.plcc)), (srcc, plcc), "{file}");
     }
+}
+
+#[test]
+fn tone_mapping_trials_scale_as_scipy_and_choix_scale_them() {
+    let names = ["scene", "condition_A", "condition_B", "is_A_selected"];
+    let Some(rows) = columns("tone_mapping_pairs.csv", &names) else { return };
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tone_mapping_scores.json");
+    let golden: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(golden).unwrap()).unwrap();
+    let mut trials = 0;
+    for (scene, want) in golden["scenes"].as_object().unwrap() {
+        let conditions: Vec<&str> =
+            want["conditions"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+        let place = |name: &str| conditions.iter().position(|c| *c == name).unwrap();
+        let choices: Vec<Choices> = (rows.iter().filter(|r| r[0] == *scene))
+            .map(|r| {
+                let (a, b) = (place(&r[1]), place(&r[2]));
+                if r[3] == "1" { Choices::win(a, b) } else { Choices::win(b, a) }
+            })
+            .collect();
+        trials += choices.len();
+        let table = ChoiceTable::new(conditions.len(), choices).unwrap();
+        for (model, key, tolerance) in
+            [(ChoiceModel::Thurstone, "thurstone", 1e-8), (ChoiceModel::BradleyTerry, "bradley_terry", 1e-6)]
+        {
+            let fit = scale_choices(&table, model, golden["lambda"].as_f64().unwrap()).unwrap();
+            assert_eq!(fit.scale.components.count(), 1);
+            for (got, want) in fit.scale.scores.iter().zip(want[key].as_array().unwrap()) {
+                assert_relative_eq!(*got, want.as_f64().unwrap(), epsilon = tolerance);
+            }
+        }
+    }
+    assert_eq!(trials, 1213);
 }

@@ -4,7 +4,10 @@
 
 mod bad_input;
 mod choices;
+mod evaluation;
 mod golden;
 mod human_ratings;
+mod judging;
 mod least_squares;
+mod pair_choice;
 mod properties;
