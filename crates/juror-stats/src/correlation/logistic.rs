@@ -45,14 +45,14 @@ impl Logistic {
         };
         let direction = if super::srcc(scores).unwrap_or(1.0) < 0.0 { -1.0 } else { 1.0 };
         let start = [range(&y), direction, 0.0, 0.0, 0.0];
-        Some(units.five(descend::<FiveParameters, 5>(&x, &y, start, STEPS).0))
+        Some(units.five(descend::<FiveParameters, 5>(&x, &y, start, FAR).0))
     }
 
     /// Fits the 4-parameter mapping again to other scores, from this one on (the bootstrap's short way).
     pub(crate) fn refit_four(&self, scores: &ScorePairs) -> Option<Self> {
         let Self::Four(start) = self else { return Self::fit_four(scores) };
         let (units, x, y) = Units::standardise(scores)?;
-        let (end, _) = descend::<FourParameters, 4>(&x, &y, units.four_standardised(start), REFIT_STEPS);
+        let (end, _) = descend::<FourParameters, 4>(&x, &y, units.four_standardised(start), NEAR);
         Some(units.four(end))
     }
 
@@ -162,23 +162,44 @@ impl Units {
     }
 }
 
-const STEPS: usize = 2000;
-const REFIT_STEPS: usize = 100;
-/// Above this many videos the starts are tried on as many videos, evenly spaced in the order of their predictions.
-const SEARCH_LIMIT: usize = 4000;
+/// When a descent ends.
+#[derive(Clone, Copy)]
+struct Effort {
+    /// Most steps.
+    steps: usize,
+    /// Relative gain of a step below which it counts as idle.
+    no_gain: f64,
+    /// Idle steps in a row that end it (valleys bend).
+    patience: usize,
+}
+
+/// From anywhere.
+const FAR: Effort = Effort { steps: 2000, no_gain: 1e-14, patience: 3 };
+/// From anywhere, to somewhere near the optimum.
+const ROUGH: Effort = Effort { steps: 200, no_gain: 1e-10, patience: 2 };
+/// From the optimum of nearly the same scores.
+const NEAR: Effort = Effort { steps: 100, no_gain: 1e-10, patience: 1 };
+/// Above this many videos the starts are tried on as many means of neighbours in the order of their predictions: their
+/// optimum is that of all videos but for the width of the bins.
+const SEARCH_LIMIT: usize = 3000;
 
 /// The best 4-parameter fit over all starts, on standardised scores.
 fn search_and_descend(x: &[f64], y: &[f64]) -> [f64; 4] {
     if x.len() <= SEARCH_LIMIT {
-        return search(x, y);
+        return search(x, y, FAR);
     }
     let order = super::order::ascending(x);
-    let places = (0..SEARCH_LIMIT).map(|k| order[k * (x.len() - 1) / (SEARCH_LIMIT - 1)] as usize);
-    let (few_x, few_y): (Vec<f64>, Vec<f64>) = places.map(|i| (x[i], y[i])).unzip();
-    descend::<FourParameters, 4>(x, y, search(&few_x, &few_y), REFIT_STEPS).0
+    let (few_x, few_y): (Vec<f64>, Vec<f64>) = (0..SEARCH_LIMIT)
+        .map(|k| &order[k * x.len() / SEARCH_LIMIT..(k + 1) * x.len() / SEARCH_LIMIT])
+        .map(|bin| {
+            let mean = |of: &[f64]| bin.iter().map(|&i| of[i as usize]).sum::<f64>() / bin.len() as f64;
+            (mean(x), mean(y))
+        })
+        .unzip();
+    descend::<FourParameters, 4>(x, y, search(&few_x, &few_y, ROUGH), NEAR).0
 }
 
-fn search(x: &[f64], y: &[f64]) -> [f64; 4] {
+fn search(x: &[f64], y: &[f64], effort: Effort) -> [f64; 4] {
     const WIDTHS: [f64; 4] = [0.25, 0.5, 1.0, 3.0];
     const CENTRES: [f64; 7] = [-2.5, -1.5, -0.7, 0.0, 0.7, 1.5, 2.5];
     const DESCENTS: usize = 4;
@@ -192,7 +213,7 @@ fn search(x: &[f64], y: &[f64]) -> [f64; 4] {
     starts.truncate(DESCENTS);
     starts.push((solve_linear::<FourParameters, 4>(x, y, [0.0, 0.0, 0.0, 0.25]), 0.0));
     (starts.into_iter())
-        .map(|(start, _)| descend::<FourParameters, 4>(x, y, start, STEPS))
+        .map(|(start, _)| descend::<FourParameters, 4>(x, y, start, effort))
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .map_or([0.0, 0.0, 0.0, 1.0], |best| best.0)
 }
@@ -282,16 +303,13 @@ fn descend<C: Curve<P>, const P: usize>(
     x: &[f64],
     y: &[f64],
     start: [f64; P],
-    steps: usize,
+    effort: Effort,
 ) -> ([f64; P], f64) {
-    /// Relative gain of a step below which the fit is done (several in a row: valleys bend).
-    const NO_GAIN: f64 = 1e-14;
-    const PATIENCE: usize = 3;
     let mut b = start;
     let mut sums = Sums::<P>::new::<C>(x, y, &b);
     let mut damping = 1e-3;
     let mut idle = 0;
-    for _ in 0..steps {
+    for _ in 0..effort.steps {
         let mut damped = sums.normal;
         for i in 0..P {
             damped[(i, i)] += damping * sums.normal[(i, i)].max(1e-12);
@@ -304,7 +322,7 @@ fn descend<C: Curve<P>, const P: usize>(
                 let gain = (sums.squares - better.squares) / sums.squares;
                 (b, sums) = (trial, better);
                 damping = (damping * 0.2).max(1e-15);
-                idle = if gain < NO_GAIN { idle + 1 } else { 0 };
+                idle = if gain < effort.no_gain { idle + 1 } else { 0 };
             }
             _ => {
                 damping *= 5.0;
@@ -313,7 +331,7 @@ fn descend<C: Curve<P>, const P: usize>(
                 }
             }
         }
-        if idle >= PATIENCE || sums.squares == 0.0 {
+        if idle >= effort.patience || sums.squares == 0.0 {
             break;
         }
     }

@@ -37,15 +37,15 @@ fn evaluation_has_intervals_around_its_figures_and_repeats() {
 fn bootstrap_intervals_cover_the_correlation_of_the_population() {
     // Pearson's correlation of (t, t + 0.75 e) is 0.8.
     let mut noise = Noise::new(2);
-    let covered = (0..200)
+    let covered = (0..120)
         .filter(|&seed| {
             let truth: Vec<f64> = (0..80).map(|_| noise.normal()).collect();
             let scores = ScorePairs::new(noisy(&truth, 0.75, &mut noise), truth).unwrap();
-            let evaluation = evaluate(&scores, Some(Bootstrap { replicates: 200, seed }));
+            let evaluation = evaluate(&scores, Some(Bootstrap { replicates: 100, seed }));
             evaluation.plcc_raw.unwrap().ci95.unwrap().contains(0.8)
         })
         .count();
-    assert!((180..=198).contains(&covered), "{covered} of 200");
+    assert!((106..=119).contains(&covered), "{covered} of 120");
 }
 
 #[test]
