@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! rank              mean over ordered pairs of softplus(r_worse - r_better)
-//! rank_regression   smooth-L1 of sigmoid(r) against Q, beta 0.1
+//! rank_regression   cross-entropy of sigmoid(r) against Q
 //! score_rank, score_regression: the same of s
 //! cross_rank        as rank, of s, over pairs of different groups with |Q_i - Q_j| > 0.12
 //! dominant          cross-entropy of the dominant distortion, 5 % label smoothing
@@ -21,7 +21,6 @@ use crate::data::groups::{Example, GroupFile};
 use crate::engine::{BatchLoss, Fit};
 use anyhow::Result;
 use candle_core::{D, Device, Tensor};
-use candle_nn::ops::sigmoid;
 use juror_lmm::nano::{
     Body, CONTEXT_PLACES, FACTS_LEN, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, PATCH_LEN, PATCHES,
     PLACES, PROFILE_LEN, patch_features,
@@ -255,13 +254,18 @@ fn pair_loss(logit: &Tensor, pairs: &[(usize, usize)], n: usize) -> Result<Tenso
     Ok((softplus(&lead.neg()?)? * weight)?.sum_all()?)
 }
 
-/// Four times the smooth-L1 distance (beta 0.1) of `sigmoid(logit)` from `quality`.
+/// Cross-entropy of `sigmoid(logit)` against `quality`, less its least value: unlike a distance of the sigmoids, its
+/// gradient does not vanish where the logit is far off.
 fn regression(logit: &Tensor, quality: &Tensor) -> Result<Tensor> {
-    let beta = 0.1;
-    let error = (sigmoid(logit)? - quality)?.abs()?;
-    let inside = error.minimum(beta)?;
-    let smooth = ((inside.sqr()? / (2.0 * beta))? + (error - inside)?)?;
-    Ok((smooth.mean_all()? * 4.0)?)
+    let least = quality.to_vec1::<f32>()?.iter().map(|&q| entropy(f64::from(q))).sum::<f64>();
+    let loss = (softplus(logit)? - (logit * quality)?)?.mean_all()?;
+    Ok((loss - least / quality.elem_count() as f64)?)
+}
+
+/// Entropy of a choice of probability `p`, in nats.
+fn entropy(p: f64) -> f64 {
+    let part = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+    part(p) + part(1.0 - p)
 }
 
 impl Example {
