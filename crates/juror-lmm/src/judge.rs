@@ -82,9 +82,9 @@ pub struct PairJudgement {
     pub visual: f64,
     /// The part of the margin that motion decides.
     pub temporal: f64,
-    /// What A suffers from, most severe first.
+    /// What A suffers from, the dominant one first.
     pub distortions_a: Vec<Attribution>,
-    /// What B suffers from, most severe first.
+    /// What B suffers from, the dominant one first.
     pub distortions_b: Vec<Attribution>,
     /// The written reasons.
     pub rationale: Option<String>,
@@ -105,7 +105,7 @@ pub struct ScoreJudgement {
     pub visual: f64,
     /// The score of motion alone.
     pub temporal: f64,
-    /// What it suffers from, most severe first.
+    /// What it suffers from, the dominant one first.
     pub distortions: Vec<Attribution>,
     /// The written reasons.
     pub rationale: Option<String>,

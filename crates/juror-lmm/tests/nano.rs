@@ -1,7 +1,6 @@
 //! The embedded model on rendered scenes and on files: order of quality, exact symmetry, same bits.
 #![allow(clippy::unwrap_used, reason = "a test that panics has found something")]
 
-
 use juror_lmm::nano::{Nano, Offset, observe_frames};
 use juror_lmm::{JudgeOptions, Lmm, WatchOptions, Watched};
 use juror_media::distort::Chain;

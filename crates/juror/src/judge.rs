@@ -324,14 +324,13 @@ fn in_score_range(what: &str, value: f64) -> Result<f64, Error> {
     Ok(finite(what, value)?.clamp(SCORE_RANGE[0], SCORE_RANGE[1]))
 }
 
-/// The model's attributions, worst first.
+/// The model's attributions, in its order: the dominant one first.
 fn distortions(attributions: &[Attribution]) -> Result<Vec<Distortion>, Error> {
     let mut list = Vec::with_capacity(attributions.len());
     for attribution in attributions {
         let severity = finite("severity", attribution.severity)?.clamp(0.0, 1.0);
         list.push(Distortion { kind: attribution.kind.clone(), severity });
     }
-    list.sort_by(|one, other| other.severity.total_cmp(&one.severity));
     Ok(list)
 }
 

@@ -323,3 +323,94 @@ fn energy_correlation(series: &[f32]) -> f32 {
     let product: f32 = series.windows(2).map(|w| w[0] * w[1]).sum();
     product / (energy + 1e-9)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use juror_media::Range;
+
+    const WIDTH: usize = 480;
+    const HEIGHT: usize = 270;
+    /// Share of held frames, by the middle threshold.
+    const HELD_SHARE: usize = 4;
+
+    /// A smooth texture, moved right by `shift` samples.
+    fn picture(shift: f64) -> Vec<u8> {
+        (0..HEIGHT)
+            .flat_map(|y| {
+                (0..WIDTH).map(move |x| {
+                    let (x, y) = (x as f64 - shift, y as f64);
+                    (128.0 + 50.0 * (x / 17.0).sin() + 40.0 * (x / 41.0 + y / 29.0).cos()) as u8
+                })
+            })
+            .collect()
+    }
+
+    fn profile(frames: impl IntoIterator<Item = (f64, f64)>) -> [f32; PROFILE_LEN] {
+        let mut builder = ProfileBuilder::default();
+        for (pts_secs, shift) in frames {
+            let data = picture(shift);
+            let luma = Luma {
+                data: &data,
+                stride: WIDTH,
+                width: WIDTH,
+                height: HEIGHT,
+                bits: 8,
+                range: Range::Limited,
+            };
+            builder.push(&luma, pts_secs);
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn steady_motion_has_no_holds_at_any_frame_rate() {
+        for fps in [8.0, 30.0, 60.0] {
+            let steady = profile((0..40).map(|i| (f64::from(i) / fps, f64::from(i) * 2.0)));
+            assert_eq!(steady[HELD_SHARE], 0.0, "{fps} frames per second");
+        }
+    }
+
+    #[test]
+    fn a_frame_repeated_and_a_frame_that_stays_are_the_same_hold() {
+        // Every third frame is new.
+        let repeated = profile((0..60).map(|i| (f64::from(i) / 30.0, f64::from(i / 3 * 3) * 2.0)));
+        assert!((repeated[HELD_SHARE] - 2.0 / 3.0).abs() < 0.02, "{}", repeated[HELD_SHARE]);
+        // Frames 20 to 29 are missing: the one before stays for eleven intervals.
+        let times = (0..60).filter(|i| !(20..30).contains(i));
+        let staying = profile(times.map(|i| (f64::from(i) / 30.0, f64::from(i) * 2.0)));
+        let frozen = profile(
+            (0..60)
+                .map(|i| (f64::from(i) / 30.0, f64::from(if (20..30).contains(&i) { 19 } else { i }) * 2.0)),
+        );
+        for i in [HELD_SHARE, HELD_SHARE + 1, HOLD_CENTRE] {
+            assert!((staying[i] - frozen[i]).abs() < 1e-3, "number {i}: {} and {}", staying[i], frozen[i]);
+        }
+        assert!((frozen[HOLD_CENTRE] - 25.0 / 60.0).abs() < 0.03, "{}", frozen[HOLD_CENTRE]);
+    }
+
+    #[test]
+    fn a_translation_is_measured_in_shares_of_the_width() {
+        let columns = |shift: f64| {
+            let data = picture(shift);
+            let luma = Luma {
+                data: &data,
+                stride: WIDTH,
+                width: WIDTH,
+                height: HEIGHT,
+                bits: 8,
+                range: Range::Limited,
+            };
+            ProfileBuilder::default().snapshot(&luma, 0.0).columns
+        };
+        let moved = shift(&columns(0.0), &columns(6.0));
+        assert!((moved - 6.0 / WIDTH as f32).abs() < 0.2 * 6.0 / WIDTH as f32, "{moved}");
+        assert_eq!(shift(&columns(3.0), &columns(3.0)), 0.0);
+    }
+
+    #[test]
+    fn nothing_to_see_gives_zeros() {
+        assert_eq!(profile([]), [0.0; PROFILE_LEN]);
+        assert_eq!(profile([(0.0, 0.0)]), [0.0; PROFILE_LEN]);
+    }
+}
