@@ -25,6 +25,7 @@ use crate::args::{Cli, Command};
 use crate::commands::Outcome;
 
 fn main() -> ExitCode {
+    juror_nn::memory::keep_freed_memory();
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(outcome) => outcome.into(),

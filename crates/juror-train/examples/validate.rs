@@ -13,6 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 fn main() -> Result<()> {
+    juror_nn::memory::keep_freed_memory();
     let (mut clips, mut model, mut every, mut yardstick) = (None, None, 1usize, YardstickConfig::MsSsim);
     let mut options = (432, 72);
     let mut args = std::env::args().skip(1);
