@@ -75,6 +75,19 @@ impl Choices {
     pub fn win(winner: usize, loser: usize) -> Self {
         Self { a: winner, b: loser, a_preferred: 1.0, b_preferred: 0.0 }
     }
+
+    /// One soft choice: `a` preferred with this probability, as a level stands for it
+    /// ([`crate::Level::preference`]).
+    ///
+    /// # Errors
+    /// A probability outside 0..1.
+    pub fn soft(a: usize, b: usize, preference: f64) -> Result<Self, StatsError> {
+        if !(0.0..=1.0).contains(&preference) {
+            let (what, allowed) = ("preference", "a probability, 0 to 1");
+            return Err(StatsError::OutOfRange { what, index: 0, value: preference, allowed });
+        }
+        Ok(Self { a, b, a_preferred: preference, b_preferred: 1.0 - preference })
+    }
 }
 
 /// Validated choices among `items` items; entries of the same pair add up.

@@ -23,7 +23,7 @@ pub use choices::{ChoiceFit, ChoiceModel, ChoiceTable, Choices, scale_choices};
 pub use cycles::{Cycle, worst_cycles};
 pub use graph::Components;
 pub use least_squares::{MarginFit, Noise, scale_margins};
-pub use pairs::{Comparison, PairTable};
+pub use pairs::{Comparison, PairTable, Tally};
 pub use preferences::{AnchorPreferences, AnchoredPreference};
 pub use response::{Judge, JudgeFit, scale_judged};
 pub use scale::{Scale, Standing};

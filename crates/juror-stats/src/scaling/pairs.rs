@@ -24,6 +24,17 @@ impl Comparison {
     }
 }
 
+/// How the comparisons of one item went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Comparisons in which it was better.
+    pub wins: usize,
+    /// Comparisons in which it was worse.
+    pub losses: usize,
+    /// Comparisons without a winner.
+    pub ties: usize,
+}
+
 /// Validated comparisons among `items` items. A pair may stand more than once, in either order, with contradicting
 /// margins: those are repeated measurements, and their disagreement shows as inconsistency.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +106,22 @@ impl PairTable {
     /// The comparisons, in the order given.
     pub fn comparisons(&self) -> &[Comparison] {
         &self.comparisons
+    }
+
+    /// Wins, losses and ties of each item; a margin of up to `tie_margin` points either way is a tie.
+    pub fn tallies(&self, tie_margin: f64) -> Vec<Tally> {
+        let mut tallies = vec![Tally::default(); self.items];
+        for c in &self.comparisons {
+            if c.margin.abs() <= tie_margin {
+                tallies[c.a].ties += 1;
+                tallies[c.b].ties += 1;
+            } else {
+                let (winner, loser) = if c.margin > 0.0 { (c.a, c.b) } else { (c.b, c.a) };
+                tallies[winner].wins += 1;
+                tallies[loser].losses += 1;
+            }
+        }
+        tallies
     }
 
     /// Weighted edges `(a, b, weight)`.

@@ -44,7 +44,7 @@ impl AnchorPreferences {
             .into_iter()
             .zip(triangle)
             .enumerate()
-            .map(|(k, ((i, j), &p))| preference("anchor preference", k, i, j, p))
+            .map(|(k, ((i, j), &p))| Choices::soft(i, j, p).map_err(|e| at(e, "anchor preference", k)))
             .collect::<Result<_, _>>()?;
         Ok(Self { anchors, choices })
     }
@@ -58,7 +58,7 @@ impl AnchorPreferences {
         let test = self.anchors;
         let mut choices = self.choices.clone();
         for (anchor, &p) in test_better.iter().enumerate() {
-            choices.push(preference("test preference", anchor, test, anchor, p)?);
+            choices.push(Choices::soft(test, anchor, p).map_err(|e| at(e, "test preference", anchor))?);
         }
         let table = ChoiceTable::new(self.anchors + 1, choices)?;
         let (mut scores, _) = optimum(&table, model, 1.0)?;
@@ -77,9 +77,12 @@ impl AnchoredPreference {
     }
 }
 
-fn preference(what: &'static str, index: usize, a: usize, b: usize, p: f64) -> Result<Choices, StatsError> {
-    if !(0.0..=1.0).contains(&p) {
-        return Err(StatsError::OutOfRange { what, index, value: p, allowed: "a probability, 0 to 1" });
+/// The error with the place of the preference in its list.
+fn at(error: StatsError, what: &'static str, index: usize) -> StatsError {
+    match error {
+        StatsError::OutOfRange { value, allowed, .. } => {
+            StatsError::OutOfRange { what, index, value, allowed }
+        }
+        other => other,
     }
-    Ok(Choices { a, b, a_preferred: p, b_preferred: 1.0 - p })
 }

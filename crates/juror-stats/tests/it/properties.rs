@@ -1,7 +1,9 @@
 //! Properties that hold for any input, and the noise other tests draw from.
 
 use approx::assert_relative_eq;
-use juror_stats::correlation::{Coefficients, ScorePairs, pair_counts};
+use juror_stats::Bootstrap;
+use juror_stats::correlation::{Coefficients, ScorePairs, evaluate, pair_counts};
+use juror_stats::scaling::{Comparison, Noise as MarginNoise, PairTable, scale_margins, worst_cycles};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -64,6 +66,66 @@ proptest! {
             prop_assert!((-1.0..=1.0).contains(&value));
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the pairs, nothing is NaN, groups are centred, swapped pairs give the same scores, and stretched margins
+    /// stretched ones.
+    #[test]
+    fn any_pairs_have_an_honest_scale(
+        judged in prop::collection::vec((0usize..9, 0usize..9, -4.0..4.0f64, 0.01..10.0f64), 0..40),
+    ) {
+        let judged: Vec<Comparison> = (judged.into_iter())
+            .filter(|j| j.0 != j.1)
+            .map(|(a, b, margin, weight)| Comparison { a, b, margin, weight })
+            .collect();
+        let fit = |judged: Vec<Comparison>| {
+            scale_margins(&PairTable::new(9, judged).unwrap(), MarginNoise::Estimated).unwrap()
+        };
+        let plain = fit(judged.clone());
+        let swapped = fit(judged.iter().map(|c| Comparison { a: c.b, b: c.a, margin: -c.margin, ..*c }).collect());
+        let stretched = fit(judged.iter().map(|c| Comparison { margin: 3.0 * c.margin, ..*c }).collect());
+        prop_assert!(plain.inconsistency.is_none_or(|i| (0.0..=1.0).contains(&i)));
+        for i in 0..9 {
+            prop_assert!(plain.scale.scores[i].is_finite());
+            prop_assert!((plain.scale.scores[i] - swapped.scale.scores[i]).abs() < 1e-9);
+            prop_assert!((3.0 * plain.scale.scores[i] - stretched.scale.scores[i]).abs() < 1e-9);
+            prop_assert!(plain.scale.interval(i).is_none_or(|ci| ci.lo.is_finite() && ci.hi.is_finite()));
+        }
+        for group in plain.scale.components.members() {
+            prop_assert!(group.iter().map(|&i| plain.scale.scores[i]).sum::<f64>().abs() < 1e-9);
+        }
+        let pairs = PairTable::new(9, judged).unwrap();
+        for cycle in worst_cycles(&pairs, &plain, 5) {
+            prop_assert!(cycle.margin_sum > 0.0 && cycle.margin_sum.is_finite() && cycle.items.len() >= 2);
+        }
+        let tallies = pairs.tallies(0.1);
+        let wins: usize = tallies.iter().map(|t| t.wins).sum();
+        prop_assert_eq!(wins, tallies.iter().map(|t| t.losses).sum::<usize>());
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let mut noise = Noise::new(40);
+    let truth: Vec<f64> = (0..20_000).map(|_| noise.normal()).collect();
+    let predicted: Vec<f64> = truth.iter().map(|t| (t + 0.5 * noise.normal()).tanh()).collect();
+    let scores = ScorePairs::new(predicted, truth).unwrap();
+    let margins: Vec<Comparison> =
+        (0..4000).map(|k| Comparison::new(k % 500, (k * 7 + 1 + k / 500) % 500, noise.normal())).collect();
+    let margins = margins.into_iter().filter(|c| c.a != c.b).collect();
+    let pairs = PairTable::new(500, margins).unwrap();
+    let run = || {
+        let fit = scale_margins(&pairs, MarginNoise::Estimated).unwrap();
+        let bootstrap = Bootstrap { replicates: 20, seed: 3 };
+        let intervals: Vec<_> = (0..500).map(|i| fit.scale.interval(i)).collect();
+        (evaluate(&scores, Some(bootstrap)), intervals, bootstrap.margin_intervals(&pairs, &fit).unwrap())
+    };
+    let with =
+        |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run);
+    assert!(with(1) == with(3));
 }
 
 #[test]
