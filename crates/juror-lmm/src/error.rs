@@ -61,6 +61,9 @@ pub enum Error {
     /// An input that the model cannot take (sizes, counts, positions).
     #[error("{0}")]
     Input(String),
+    /// What the model wrote holds no judgement.
+    #[error("the model's answer could not be read: {0}")]
+    Unparsed(String),
     /// The video could not be read.
     #[error(transparent)]
     Media(#[from] juror_media::MediaError),

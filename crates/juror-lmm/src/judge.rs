@@ -37,15 +37,35 @@ pub struct Watched {
     /// The lossy codec of the stream, in the words of `juror distort --list-kinds`, if it is one of those.
     pub(crate) codec_kind: Option<&'static str>,
     /// What the language stage reads.
-    pub(crate) features: crate::nano::VideoFeatures,
+    pub(crate) features: Features,
+}
+
+/// What the vision stage of a model leaves for its language stage.
+pub(crate) enum Features {
+    /// Of `nano`.
+    Nano(crate::nano::VideoFeatures),
+    /// Of a published checkpoint.
+    Published(Box<crate::published::VideoTokens>),
 }
 
 impl Watched {
     /// The features as tensors, for tests of equality.
     #[must_use]
-    pub fn tensors(&self) -> [&Tensor; 5] {
-        let f = &self.features;
-        [&f.moments, &f.regions, &f.temporal, &f.trunk, &f.verdict]
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        match &self.features {
+            Features::Nano(f) => vec![&f.moments, &f.regions, &f.temporal, &f.trunk, &f.verdict],
+            Features::Published(video) => std::iter::once(&video.tokens).chain(&video.deepstack).collect(),
+        }
+    }
+
+    /// What `nano` saw.
+    pub(crate) fn nano(&self) -> Result<&crate::nano::VideoFeatures> {
+        match &self.features {
+            Features::Nano(features) => Ok(features),
+            Features::Published(_) => {
+                Err(crate::error::Error::Input("the video was watched by another model".into()))
+            }
+        }
     }
 }
 

@@ -47,6 +47,15 @@ pub const W2S_ANSWER_PREFIX: &str = "The quality of the second video is";
 /// The five levels from worst to best, each one token with its leading blank, for next-token probabilities.
 pub const LEVELS: [&str; 5] = [" inferior", " worse", " similar", " better", " superior"];
 
+/// The question whose answer is one of [`GRADES`].
+pub const GRADE_QUESTION: &str = "How would you rate the quality of this video?";
+
+/// How that answer starts; the grade is the next token.
+pub const GRADE_PREFIX: &str = "The quality of the video is";
+
+/// The five grades from worst to best, each one token with its leading blank.
+pub const GRADES: [&str; 5] = [" bad", " poor", " fair", " good", " excellent"];
+
 /// Replaces the placeholders of `text` one by one.
 ///
 /// # Errors

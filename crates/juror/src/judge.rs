@@ -94,7 +94,7 @@ impl Juror {
         if EMBEDDED.iter().any(|name| model == *name) {
             Ok(Self::new(Box::new(Nano::embedded()?)))
         } else if folder.is_dir() {
-            Ok(Self::new(Box::new(Nano::from_folder(folder)?)))
+            Ok(Self::new(juror_lmm::published::open_folder(folder)?))
         } else {
             Err(Error::NoSuchModel { name: model.to_string_lossy().into_owned() })
         }

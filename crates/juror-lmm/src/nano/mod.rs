@@ -26,7 +26,7 @@ pub use voice::{COMPARE, DESCRIBE, END, Voice};
 
 use crate::error::{Error, Result};
 use crate::judge::{
-    Attribution, JudgeOptions, Lmm, ModelInfo, PairJudgement, ScoreJudgement, WatchOptions, Watched,
+    Attribution, Features, JudgeOptions, Lmm, ModelInfo, PairJudgement, ScoreJudgement, WatchOptions, Watched,
 };
 use candle_core::{Device, IndexOp, Tensor};
 use juror_media::Video;
@@ -120,7 +120,7 @@ impl Nano {
             decode_secs: 0.0,
             vision_secs: started.elapsed().as_secs_f64(),
             codec_kind,
-            features,
+            features: Features::Nano(features),
         })
     }
 
@@ -134,7 +134,7 @@ impl Nano {
     }
 
     fn attributions(&self, video: &Watched) -> Result<Vec<Attribution>> {
-        let verdict: Vec<f32> = video.features.verdict.i(0)?.to_vec1()?;
+        let verdict: Vec<f32> = video.nano()?.verdict.i(0)?.to_vec1()?;
         let (dominant, severity) = verdict[4..].split_at(1 + KINDS.len());
         let highest = dominant.iter().copied().fold(f32::MIN, f32::max);
         let total: f32 = dominant.iter().map(|x| (x - highest).exp()).sum();
@@ -203,11 +203,11 @@ impl Lmm for Nano {
 
     fn compare(&self, a: &Watched, b: &Watched, options: &JudgeOptions) -> Result<PairJudgement> {
         let started = Instant::now();
-        let (forward, rationale) = self.ask(&a.features, &b.features, options.rationale)?;
+        let (forward, rationale) = self.ask(a.nano()?, b.nano()?, options.rationale)?;
         let (margin, order_agreement) = if options.single_order {
             (forward, None)
         } else {
-            let backward = self.ask(&b.features, &a.features, false)?.0;
+            let backward = self.ask(b.nano()?, a.nano()?, false)?.0;
             // Exactly antisymmetric: swapping A and B swaps `forward` and `backward`.
             (
                 (forward - backward) / 2.0,
@@ -215,8 +215,7 @@ impl Lmm for Nano {
             )
         };
         let sd = self.config.calibration.margin_sd;
-        let temporal =
-            Logits::of(&a.features)?.temporal_points() - Logits::of(&b.features)?.temporal_points();
+        let temporal = Logits::of(a.nano()?)?.temporal_points() - Logits::of(b.nano()?)?.temporal_points();
         Ok(PairJudgement {
             margin,
             margin_sd: sd,
@@ -233,9 +232,9 @@ impl Lmm for Nano {
 
     fn score(&self, video: &Watched, options: &JudgeOptions) -> Result<ScoreJudgement> {
         let started = Instant::now();
-        let logits = Logits::of(&video.features)?;
+        let logits = Logits::of(video.nano()?)?;
         let rationale = if options.rationale {
-            let tokens = self.decoder.project(&video.features, 0)?;
+            let tokens = self.decoder.project(video.nano()?, 0)?;
             Some(self.voice.ask(&self.decoder, &tokens, DESCRIBE)?.write()?)
         } else {
             None

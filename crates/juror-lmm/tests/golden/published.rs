@@ -11,10 +11,15 @@ use juror_lmm::error::{Error, Result};
 use juror_lmm::internvl3::InternVl3;
 use juror_lmm::llava_onevision::LlavaOneVision;
 use juror_lmm::preprocess::resize::{Arithmetic, resize};
-use juror_lmm::published::{Family, Published};
+use juror_lmm::prompt::{GRADES, LEVELS};
+use juror_lmm::published::{Family, Published, open_folder};
 use juror_lmm::qwen2_5_vl::Qwen25Vl;
 use juror_lmm::qwen3_vl::Qwen3Vl;
-use juror_media::Rgb;
+use juror_lmm::{JudgeOptions, WatchOptions};
+use juror_media::distort::Chain;
+use juror_media::encode::{EncodeOptions, Encoder};
+use juror_media::scenes::{self, Scene};
+use juror_media::{Frame, Rgb, TimeWindow, Video};
 use juror_nn::params::{Init, Params};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -27,8 +32,8 @@ fn checkpoint(family: &str) -> TempDir {
     let mut config: Value = Fixture::open(family).config();
     let text = ["text_config", "llm_config"].into_iter().find(|key| config.get(key).is_some());
     match text {
-        Some(key) => config[key]["vocab_size"] = json!(736),
-        None => config["vocab_size"] = json!(736),
+        Some(key) => config[key]["vocab_size"] = json!(737),
+        None => config["vocab_size"] = json!(737),
     }
     let dir = tempfile::tempdir().unwrap();
     let tokenizer = tokenizer(dir.path());
@@ -62,7 +67,7 @@ fn tokenizer(dir: &Path) -> BTreeMap<String, u32> {
     let mut tokenizer: Value = serde_json::from_str(&text).unwrap();
     let added = tokenizer["added_tokens"].as_array_mut().unwrap();
     let next = added.iter().map(|t| t["id"].as_u64().unwrap()).max().unwrap() + 1;
-    for (i, word) in juror_lmm::prompt::LEVELS.iter().enumerate() {
+    for (i, word) in LEVELS.iter().chain(&GRADES).enumerate() {
         added.push(json!({ "id": next + i as u64, "content": word, "single_word": false, "lstrip": false,
             "rstrip": false, "normalized": false, "special": false }));
     }
@@ -162,6 +167,61 @@ fn qwen3_vl_judges_from_pictures() {
     judge("qwen3_vl", Family::Qwen3Vl);
 }
 
+fn write(path: &Path, frames: &[Frame]) {
+    let mut encoder = Encoder::create(path, 30.0, EncodeOptions::lossless_for(path).unwrap()).unwrap();
+    frames.iter().for_each(|frame| encoder.push(frame).unwrap());
+    encoder.finish().unwrap();
+}
+
+#[test]
+fn published_checkpoints_judge_files_as_every_judge_does() {
+    let clips = tempfile::tempdir().unwrap();
+    let frames: Vec<Frame> =
+        Scene::of(scenes::Family::Leaves, 3).render(192, 128, 30.0, 45).unwrap().collect();
+    let soft = "gaussian-blur:5".parse::<Chain>().unwrap().apply_all(&frames, 1).unwrap();
+    let paths = [clips.path().join("a.mkv"), clips.path().join("b.mkv")];
+    write(&paths[0], &frames);
+    write(&paths[1], &soft);
+    for family in ["internvl3", "llava_onevision", "qwen2_5_vl", "qwen3_vl"] {
+        let dir = checkpoint(family);
+        let judge = open_folder(dir.path()).unwrap();
+        assert_eq!(judge.info().sha256.len(), 64);
+        let watch = |path: &Path, options: &WatchOptions| {
+            judge
+                .watch(&mut Video::open(path).unwrap(), options, &|share| {
+                    assert!((0.0..=1.0).contains(&share))
+                })
+                .unwrap()
+        };
+        let all = WatchOptions::default();
+        let [a, b] = paths.each_ref().map(|path| watch(path, &all));
+        assert!(a.frames_sampled_secs.is_sorted() && !a.frames_sampled_secs.is_empty());
+        let plain = JudgeOptions { rationale: false, single_order: false, seed: 0 };
+        let (ab, ba) = (judge.compare(&a, &b, &plain).unwrap(), judge.compare(&b, &a, &plain).unwrap());
+        assert_eq!(ab.margin.to_bits(), (-ba.margin).to_bits(), "{family}");
+        assert!(ab.margin.abs() <= 4.0 && ab.margin_sd >= 0.0);
+        assert!((ab.probability + ba.probability - 1.0).abs() < 1e-12);
+        assert_eq!(judge.compare(&a, &a, &plain).unwrap().margin, 0.0);
+        let score = judge.score(&a, &plain).unwrap();
+        assert!((1.0..=5.0).contains(&score.score), "{family}: {}", score.score);
+        // Part of the clip, and another number of frames.
+        let window = TimeWindow::new(Some(0.5), Some(1.0)).unwrap();
+        let part = watch(&paths[0], &WatchOptions { window, frames: Some(4), threads: 1 });
+        assert_eq!(part.frames_sampled_secs.len(), 4, "{family}");
+        assert!(
+            part.frames_sampled_secs.iter().all(|t| (0.49..1.01).contains(t)),
+            "{:?}",
+            part.frames_sampled_secs
+        );
+        // An untrained model writes no score: it is said, and no number is made up.
+        let written = judge.score(&part, &JudgeOptions { rationale: true, ..plain });
+        assert!(
+            matches!(&written, Err(Error::Unparsed(_)))
+                || written.is_ok_and(|s| (1.0..=5.0).contains(&s.score))
+        );
+    }
+}
+
 fn error(dir: &Path) -> Error {
     match Published::open(dir, &Device::Cpu) {
         Err(error) => error,
@@ -187,14 +247,15 @@ fn missing_misshapen_and_extra_tensors_are_listed() {
 
     tensors.remove("lm_head.weight");
     let norm = "model.language_model.norm.weight";
+    let shape = tensors[norm].dims().to_vec();
     tensors.insert(norm.into(), Tensor::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap());
     write_shards(dir.path(), &tensors);
     let Error::Mismatch(mismatch) = error(dir.path()) else { panic!("another error") };
     assert_eq!(mismatch.missing, ["lm_head.weight"]);
     assert_eq!(mismatch.extra, ["extra.weight"]);
-    assert_eq!(mismatch.misshapen, [(norm.to_owned(), vec![64], vec![3])]);
+    assert_eq!(mismatch.misshapen, [(norm.to_owned(), shape.clone(), vec![3])]);
     let text = mismatch.to_string();
-    assert!(text.contains("lm_head.weight") && text.contains("[3] instead of [64]"), "{text}");
+    assert!(text.contains("lm_head.weight") && text.contains(&format!("[3] instead of {shape:?}")), "{text}");
 }
 
 #[test]

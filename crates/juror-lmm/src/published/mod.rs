@@ -5,6 +5,8 @@
 //! probabilities of the five levels as the next token (W2S-VQA's prompt), so it needs one forward pass and writes nothing.
 //! W2S-VQA's motion tokens are left out here: their features are made by a network that its checkpoint does not hold.
 
+mod judge;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,18 +15,21 @@ use candle_nn::VarBuilder;
 use juror_media::Rgb;
 use serde::Deserialize;
 
+pub use judge::open_folder;
+
 use crate::answer::{Reading, ScoreRule, rationale, read_score};
 use crate::checkpoint::{Checkpoint, Layout, canonical, describe};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::generate::{Options, Session, generate, graded_preference, word_probabilities};
 use crate::internvl3::{self, InternVl3};
+use crate::judge::ModelInfo;
 use crate::llava_onevision::{self, LlavaOneVision, original_layout};
 use crate::preprocess::frames::{self, Count};
 use crate::preprocess::patches::{Grid, PixelLimits, patch_rows, smart_resize, smart_resize_video};
 use crate::preprocess::resize::{Arithmetic, resize};
 use crate::preprocess::{Statistics, common_size, normalise};
-use crate::prompt::{self, LEVELS, QUALITY_QUESTION, W2S_ANSWER_PREFIX, Wording};
+use crate::prompt::{self, GRADE_PREFIX, GRADES, LEVELS, QUALITY_QUESTION, W2S_ANSWER_PREFIX, Wording};
 use crate::qwen2_5_vl::{self, Qwen25Vl, Videos};
 use crate::qwen3_vision::Tokens;
 use crate::qwen3_vl::{self, Qwen3Vl};
@@ -119,7 +124,9 @@ pub struct Published {
     placeholder: u32,
     stop_ids: Vec<u32>,
     levels: Option<[u32; 5]>,
+    grades: Option<[u32; 5]>,
     unused: Vec<String>,
+    info: ModelInfo,
     device: Device,
     dtype: DType,
 }
@@ -198,7 +205,12 @@ impl Published {
         let own = if family == Family::InternVl3 { None } else { ChatTemplate::open(folder)? };
         let template = own.map_or_else(|| ChatTemplate::new(default_template), Ok)?;
         let stop_ids = vec![tokenizer.id("<|im_end|>")?, tokenizer.id("<|endoftext|>")?];
-        let words: Option<Vec<u32>> = LEVELS.iter().map(|word| tokenizer.word(word).ok()).collect();
+        let words = |words: [&str; 5]| -> Option<[u32; 5]> {
+            let ids: Option<Vec<u32>> = words.iter().map(|word| tokenizer.word(word).ok()).collect();
+            ids?.try_into().ok()
+        };
+        let (levels, grades) = (words(LEVELS), words(GRADES));
+        let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Ok(Self {
             family,
             model,
@@ -206,7 +218,9 @@ impl Published {
             tokenizer,
             template,
             stop_ids,
-            levels: words.and_then(|words| words.try_into().ok()),
+            levels,
+            grades,
+            info: ModelInfo { name, sha256: checkpoint.fingerprint()? },
             unused,
             device: device.clone(),
             dtype,
@@ -479,6 +493,49 @@ impl Published {
         let logits = Session::start(self.decoder(), &prefill)?.logits()?.get(0)?.to_vec1::<f32>()?;
         let probabilities = word_probabilities(&logits, &levels, 1.0);
         Ok(std::array::from_fn(|i| probabilities[i]))
+    }
+
+    /// Whether the model was trained to write scores (VQAThinker), so that its next-token probabilities mean little.
+    pub fn writes_scores(&self) -> bool {
+        matches!(&self.model, Model::InternVl3 { model, .. } if model.has_motion())
+    }
+
+    /// Probabilities of the five grades from bad to excellent as the next token (the rule of Q-Align and VQA²); `None`
+    /// where a grade is not one token.
+    ///
+    /// # Errors
+    /// Tensor work that fails.
+    pub fn grade(&self, video: &VideoTokens) -> Result<Option<[f64; 5]>> {
+        let Some(grades) = self.grades else { return Ok(None) };
+        let message = match self.model {
+            Model::InternVl3 { .. } | Model::Llava { .. } => {
+                Message::user(format!("{}\n{}", self.mark(), prompt::GRADE_QUESTION))
+            }
+            _ => Message::user_parts(vec![Part::Video, Part::Text { text: prompt::GRADE_QUESTION.into() }]),
+        };
+        let prefill = self.prefill(&(self.render(message, &[video])? + GRADE_PREFIX), &[video])?;
+        let logits = Session::start(self.decoder(), &prefill)?.logits()?.get(0)?.to_vec1::<f32>()?;
+        let probabilities = word_probabilities(&logits, &grades, 1.0);
+        Ok(Some(std::array::from_fn(|i| probabilities[i])))
+    }
+
+    /// What the model writes when asked to compare two videos.
+    ///
+    /// # Errors
+    /// Tensor work that fails.
+    pub fn describe_pair(
+        &self,
+        first: &VideoTokens,
+        second: &VideoTokens,
+        max_new_tokens: usize,
+    ) -> Result<String> {
+        let text = self.pair_prompt(first, second)?;
+        let text = text.strip_suffix(W2S_ANSWER_PREFIX).unwrap_or(&text);
+        let prefill = self.prefill(text, &[first, second])?;
+        let options = Options::greedy(max_new_tokens, self.stop_ids.clone());
+        let written = generate(self.decoder(), &prefill, &options, |_, _, _| ())?;
+        let tokens = written.first().and_then(|rollouts| rollouts.first()).map_or(&[][..], |c| &c.tokens[..]);
+        self.tokenizer.decode(tokens, false)
     }
 
     /// The margin of the first video over the second in points (-4..4) that level probabilities mean.
