@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use juror_lmm::nano::Nano;
@@ -128,10 +129,20 @@ impl Juror {
     /// # Errors
     /// Those of reading video; [`Error::Model`] when the model cannot take it.
     pub fn watch(&self, path: &Path, options: &Options, progress: Progress<'_>) -> Result<Viewed, Error> {
+        self.watch_on(self.threads, path, options, progress)
+    }
+
+    fn watch_on(
+        &self,
+        threads: usize,
+        path: &Path,
+        options: &Options,
+        progress: Progress<'_>,
+    ) -> Result<Viewed, Error> {
         let begin = Instant::now();
-        let mut video = Video::open(path)?.with_threads(self.threads);
+        let mut video = Video::open(path)?.with_threads(threads);
         let info = video.info().clone();
-        let watch = WatchOptions { window: options.window, frames: options.frames, threads: self.threads };
+        let watch = WatchOptions { window: options.window, frames: options.frames, threads };
         let (watched, sha256) =
             sha256_of_file(path, || self.lmm.watch(&mut video, &watch, &|fraction| progress(fraction)))?;
         let mut warnings = info.warnings.clone();
@@ -200,12 +211,41 @@ impl Juror {
         options: &Options,
         progress: Progress<'_>,
     ) -> Result<Comparison, Error> {
-        let half = WATCHING / 2.0;
-        let a = self.watch(a, options, &|fraction| progress(half * fraction))?;
-        let b = self.watch(b, options, &|fraction| progress(half + half * fraction))?;
-        let comparison = self.compare_viewed(&a, &b, options)?;
+        let begin = Instant::now();
+        let (a, b) = self.watch_both(a, b, options, progress)?;
+        let mut comparison = self.compare_viewed(&a, &b, options)?;
+        comparison.provenance.timings.total = begin.elapsed().as_secs_f64();
         progress(1.0);
         Ok(comparison)
+    }
+
+    /// Watches both videos of a pair side by side, each on half of the threads: while one waits for its
+    /// vision stage or its disk, the other decodes.
+    fn watch_both(
+        &self,
+        a: &Path,
+        b: &Path,
+        options: &Options,
+        progress: Progress<'_>,
+    ) -> Result<(Viewed, Viewed), Error> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if self.threads == 0 { cores() } else { self.threads };
+        let done = Mutex::new([0.0; 2]);
+        let report = |which: usize, fraction: f64| {
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done[which] = fraction;
+            progress(WATCHING * (done[0] + done[1]) / 2.0);
+        };
+        let watch = |which, path, threads| self.watch_on(threads, path, options, &|done| report(which, done));
+        if threads == 1 {
+            return Ok((watch(0, a, 1)?, watch(1, b, 1)?));
+        }
+        std::thread::scope(|scope| {
+            let watching_b = scope.spawn(|| watch(1, b, threads / 2));
+            let a = watch(0, a, threads - threads / 2);
+            let b = watching_b.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((a?, b?))
+        })
     }
 
     /// Scores one video, and its segments where `options` ask for them.

@@ -294,7 +294,8 @@ pub struct ModelId {
     pub sha256: String,
 }
 
-/// Wall-clock seconds by stage.
+/// Wall-clock seconds by stage. Stages of a pair are sums over both videos, which may have run side by side:
+/// only `total` is what a clock on the wall shows.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Timings {
     /// Reading and decoding.
