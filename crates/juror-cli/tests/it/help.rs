@@ -2,7 +2,7 @@
 
 use crate::support::{filters, juror, run};
 
-const COMMANDS: [&str; 6] = ["compare", "score", "distort", "doctor", "completions", "man"];
+const COMMANDS: [&str; 7] = ["compare", "score", "distort", "train", "doctor", "completions", "man"];
 
 fn help_of(arguments: &[&str]) -> String {
     let ran = run(juror().args(arguments));
