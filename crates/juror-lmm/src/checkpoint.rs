@@ -15,6 +15,7 @@ use candle_core::safetensors::{Load, MmapedSafetensors};
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
+use juror_nn::lora::LoraConfig;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -140,6 +141,14 @@ struct Index {
 pub struct Checkpoint {
     files: MmapedSafetensors,
     shapes: BTreeMap<String, Vec<usize>>,
+    updates: BTreeMap<String, LowRank>,
+}
+
+/// A low-rank update of one weight: `weight + scale * b . a`.
+struct LowRank {
+    a: Tensor,
+    b: Tensor,
+    scale: f64,
 }
 
 impl fmt::Debug for Checkpoint {
@@ -205,7 +214,59 @@ impl Checkpoint {
             path: paths.first().cloned().unwrap_or_default(),
         })?;
         let shapes = files.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
-        Ok(Self { files, shapes })
+        Ok(Self { files, shapes, updates: BTreeMap::new() })
+    }
+
+    /// The same checkpoint with a PEFT adapter (`adapter_config.json`, `adapter_model.safetensors`) merged into its
+    /// weights as they are read.
+    ///
+    /// # Errors
+    /// Missing or broken files; an adapter that updates weights which are not there or have another shape.
+    pub fn with_adapter(mut self, folder: &Path) -> Result<Self> {
+        let config: LoraConfig = crate::config::read(&folder.join("adapter_config.json"))?;
+        crate::config::check(config.rank > 0, "r", config.rank, "must be positive")?;
+        let adapter = Self::open_files(&[folder.join("adapter_model.safetensors")])?;
+        let wrong = |message: String| Error::Checkpoint { message, path: folder.to_owned() };
+        for (name, shape_a) in &adapter.shapes {
+            let Some(path) = name.strip_suffix(".lora_A.weight") else {
+                if name.ends_with(".lora_B.weight") {
+                    continue;
+                }
+                return Err(wrong(format!("{name} is no part of a LoRA adapter")));
+            };
+            let b_name = format!("{path}.lora_B.weight");
+            let module = path.strip_prefix("base_model.model.").unwrap_or(path);
+            let target = self.weight_of(module).ok_or_else(|| {
+                wrong(format!("the adapter updates {module}, which this checkpoint does not have"))
+            })?;
+            let b_shape = adapter.shapes.get(&b_name).cloned().unwrap_or_default();
+            let updated = [b_shape.first().copied().unwrap_or(0), shape_a.get(1).copied().unwrap_or(0)];
+            if self.shapes[&target] != updated {
+                let found = &self.shapes[&target];
+                return Err(wrong(format!(
+                    "the adapter's update of {module} is {updated:?}, the weight {found:?}"
+                )));
+            }
+            let f32 = |name: &str| adapter.tensor(name, &Device::Cpu)?.to_dtype(DType::F32);
+            let update = LowRank { a: f32(name)?, b: f32(&b_name)?, scale: config.scale() };
+            self.updates.insert(target, update);
+        }
+        Ok(self)
+    }
+
+    /// The weight of the module that an adapter calls `module`: adapters use the names in memory, which transformers
+    /// 4.52 and later changed.
+    fn weight_of(&self, module: &str) -> Option<String> {
+        const RENAMED: [(&str, &str); 4] = [
+            ("", ""),
+            ("model.language_model.", "language_model.model."),
+            ("model.language_model.", "model."),
+            ("model.visual.", "visual."),
+        ];
+        let names = RENAMED
+            .iter()
+            .filter_map(|(new, old)| Some(format!("{old}{}.weight", module.strip_prefix(new)?)));
+        names.into_iter().find(|name| self.shapes.contains_key(name))
     }
 
     /// Names and shapes of all tensors.
@@ -280,12 +341,14 @@ impl Checkpoint {
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// One tensor by its name in the files, in its stored type.
+    /// One tensor by its name in the files, in its stored type (f32 where an adapter updates it).
     ///
     /// # Errors
     /// No such tensor.
     pub fn tensor(&self, name: &str, device: &Device) -> candle_core::Result<Tensor> {
-        self.files.get(name)?.load(device)
+        let stored = self.files.get(name)?.load(device)?;
+        let Some(LowRank { a, b, scale }) = self.updates.get(name) else { return Ok(stored) };
+        stored.to_dtype(DType::F32)? + (b.matmul(a)? * *scale)?.to_device(device)?
     }
 }
 

@@ -149,9 +149,21 @@ impl Published {
     /// # Errors
     /// Whatever is missing or does not fit, by name.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
+        Self::open_adapted(folder, None, device)
+    }
+
+    /// [`Self::open`] with the PEFT adapter of another folder merged into the weights.
+    ///
+    /// # Errors
+    /// Whatever is missing or does not fit, by name.
+    pub fn open_adapted(folder: &Path, adapter: Option<&Path>, device: &Device) -> Result<Self> {
         let family = Family::detect(folder)?;
         let config = folder.join("config.json");
-        let checkpoint = Arc::new(Checkpoint::open(folder)?);
+        let checkpoint = Checkpoint::open(folder)?;
+        let checkpoint = Arc::new(match adapter {
+            Some(adapter) => checkpoint.with_adapter(adapter)?,
+            None => checkpoint,
+        });
         let tokenizer = Tokenizer::open(folder)?;
         let dtype = if device.is_cpu() { DType::F32 } else { DType::BF16 };
         let to = (dtype, device);

@@ -8,7 +8,7 @@ use candle_nn::VarBuilder;
 use juror_lmm::answer::Reading;
 use juror_lmm::checkpoint::{TensorSpec, describe};
 use juror_lmm::error::{Error, Result};
-use juror_lmm::internvl3::InternVl3;
+use juror_lmm::internvl3::{InternVl3, Motion};
 use juror_lmm::llava_onevision::LlavaOneVision;
 use juror_lmm::preprocess::resize::{Arithmetic, resize};
 use juror_lmm::prompt::{GRADES, LEVELS};
@@ -317,4 +317,89 @@ fn a_tokenizer_of_another_model_is_told_by_token() {
     assert!(error(dir.path()).to_string().contains("<IMG_CONTEXT>"));
     std::fs::remove_file(&path).unwrap();
     assert!(error(dir.path()).to_string().contains("vocab.json"));
+}
+
+#[test]
+fn an_adapter_is_merged_or_refused() {
+    let dir = checkpoint("internvl3");
+    let adapter = tempfile::tempdir().unwrap();
+    std::fs::write(
+        adapter.path().join("adapter_config.json"),
+        json!({ "r": 2, "lora_alpha": 6 }).to_string(),
+    )
+    .unwrap();
+    let module = "language_model.model.layers.0.self_attn.q_proj";
+    let original = juror_lmm::checkpoint::Checkpoint::open(dir.path()).unwrap();
+    let weight = original.tensor(&format!("{module}.weight"), &Device::Cpu).unwrap();
+    let (out, inner) = weight.dims2().unwrap();
+    let save = |module: &str, out: usize| {
+        let tensor = |rows: usize, columns: usize| {
+            let values = (0..rows * columns).map(|i| (i % 7) as f32 / 10.0 - 0.3).collect::<Vec<f32>>();
+            Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
+        };
+        let (a, b) = (tensor(2, inner), tensor(out, 2));
+        let name = |part: &str| format!("base_model.model.{module}.{part}.weight");
+        let tensors = HashMap::from([(name("lora_A"), a.clone()), (name("lora_B"), b.clone())]);
+        candle_core::safetensors::save(&tensors, adapter.path().join("adapter_model.safetensors")).unwrap();
+        (b.matmul(&a).unwrap() * 3.0).unwrap()
+    };
+    let update = save(module, out);
+    let merged =
+        juror_lmm::checkpoint::Checkpoint::open(dir.path()).unwrap().with_adapter(adapter.path()).unwrap();
+    let got = merged.tensor(&format!("{module}.weight"), &Device::Cpu).unwrap();
+    let difference = (got - (weight + update).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
+    assert!(difference.to_scalar::<f32>().unwrap() < 1e-6);
+    assert!(Published::open_adapted(dir.path(), Some(adapter.path()), &Device::Cpu).is_ok());
+
+    let refused = |module: &str, out: usize| {
+        save(module, out);
+        match Published::open_adapted(dir.path(), Some(adapter.path()), &Device::Cpu) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("opened"),
+        }
+    };
+    assert!(refused("language_model.model.layers.99.self_attn.q_proj", out).contains("layers.99"));
+    assert!(refused(module, out + 1).contains("update"));
+}
+
+fn parameters(needed: &[TensorSpec]) -> usize {
+    needed.iter().map(|spec| spec.shape.iter().product::<usize>()).sum()
+}
+
+/// The sizes of the published `config.json` files must give the published numbers of parameters.
+#[test]
+fn full_size_models_have_the_published_number_of_parameters() {
+    let internvl3 = json!({
+        "vision_config": { "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+            "num_attention_heads": 16, "image_size": 448, "patch_size": 14 },
+        "llm_config": { "hidden_size": 3584, "intermediate_size": 18944, "num_attention_heads": 28,
+            "num_key_value_heads": 4, "num_hidden_layers": 28, "vocab_size": 151_674, "tie_word_embeddings": false },
+    });
+    let plain = needed(&internvl3, |config, vb| InternVl3::load(config, None, vb));
+    assert_eq!(parameters(&plain), 7_944_373_760, "InternVL3-8B");
+    let thinker = needed(&internvl3, |config, vb| InternVl3::load(config, Some(&Motion::test()), vb));
+    let added: Vec<&TensorSpec> = thinker.iter().filter(|spec| !plain.contains(spec)).collect();
+    assert!(added.iter().all(|s| s.name.starts_with("slowfast_model.") || s.name.starts_with("motion_mlp.")));
+    assert_eq!(added.iter().filter(|s| s.name.starts_with("motion_mlp.")).count(), 6);
+
+    let qwen2_5 = json!({
+        "vision_config": { "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
+            "out_hidden_size": 3584, "patch_size": 14, "spatial_merge_size": 2, "window_size": 112,
+            "fullatt_block_indexes": [7, 15, 23, 31] },
+        "hidden_size": 3584, "intermediate_size": 18944, "num_attention_heads": 28, "num_key_value_heads": 4,
+        "num_hidden_layers": 28, "vocab_size": 152_064, "video_token_id": 151_656,
+        "rope_scaling": { "type": "mrope", "mrope_section": [16, 24, 24] },
+    });
+    assert_eq!(parameters(&needed(&qwen2_5, Qwen25Vl::load)), 8_292_166_656, "Qwen2.5-VL-7B");
+
+    let qwen3 = json!({
+        "vision_config": { "depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_heads": 16,
+            "out_hidden_size": 2560, "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2,
+            "num_position_embeddings": 2304, "deepstack_visual_indexes": [5, 11, 17] },
+        "text_config": { "hidden_size": 2560, "intermediate_size": 9728, "num_attention_heads": 32,
+            "num_key_value_heads": 8, "head_dim": 128, "num_hidden_layers": 36, "vocab_size": 151_936,
+            "tie_word_embeddings": true, "rope_scaling": { "mrope_interleaved": true, "mrope_section": [24, 20, 20] } },
+        "video_token_id": 151_656, "tie_word_embeddings": true,
+    });
+    assert_eq!(parameters(&needed(&qwen3, Qwen3Vl::load)), 4_437_815_808, "Qwen3-VL-4B");
 }
