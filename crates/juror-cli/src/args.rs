@@ -192,7 +192,7 @@ pub struct ViewArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// The judge: `nano`, which is inside the program, or a folder laid out like it
+    /// The judge: `nano`, which is inside the program, or the folder of a checkpoint
     #[arg(long, short, value_name = "NAME_OR_PATH", default_value = "nano", value_hint = ValueHint::AnyPath)]
     pub model: PathBuf,
     /// Where it runs

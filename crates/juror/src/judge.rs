@@ -85,7 +85,7 @@ pub struct Juror {
 }
 
 impl Juror {
-    /// Opens a model: the name of an embedded one ([`EMBEDDED`]), or the path of a folder laid out like it.
+    /// Opens a model: the name of an embedded one ([`EMBEDDED`]), or the folder of a checkpoint: nano's layout, or a published family.
     ///
     /// # Errors
     /// [`Error::NoSuchModel`]; [`Error::Model`] when the files of the model are damaged.
