@@ -11,8 +11,18 @@ use std::path::Path;
 
 const PLAIN: JudgeOptions = JudgeOptions { rationale: false, single_order: false, seed: 0 };
 
+/// A scene that moves (some stand still, and there a stutter changes nothing), the first from `seed` on.
 fn clip(seed: u64, frames: usize) -> Vec<Frame> {
-    Scene::of(Family::Leaves, seed).render(384, 288, 30.0, frames).unwrap().collect()
+    let render = |seed| -> Vec<Frame> {
+        Scene::of(Family::Leaves, seed).render(384, 288, 30.0, frames.max(12)).unwrap().collect()
+    };
+    let moves = |clip: &Vec<Frame>| {
+        let (a, b) = (clip[0].picture.y(), clip[10].picture.y());
+        a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>() > 6 * a.len() as u64
+    };
+    let mut clip = (seed * 100..).map(render).find(moves).unwrap();
+    clip.truncate(frames);
+    clip
 }
 
 fn distorted(frames: &[Frame], chain: &str) -> Vec<Frame> {
