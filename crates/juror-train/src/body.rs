@@ -8,7 +8,8 @@
 //! rank_regression   cross-entropy of sigmoid(r) against Q
 //! score_rank, score_regression: the same of s
 //! cross_rank        as rank, of s, over pairs of different groups with |Q_i - Q_j| > 0.12
-//! dominant          cross-entropy of the dominant distortion, 5 % label smoothing
+//! dominant          cross-entropy of the dominant distortion, 5 % label smoothing, the n versions of one kind in
+//!                   a batch weighted by 1 / sqrt(n): codecs are a third of all versions
 //! severity          binary cross-entropy against level / 5 per kind
 //! aspect            temporal penalties of versions without temporal fault towards 0; visual logits of versions
 //!                   with temporal faults only towards their source's
@@ -22,8 +23,8 @@ use crate::engine::{BatchLoss, Fit};
 use anyhow::Result;
 use candle_core::{D, Device, Tensor};
 use juror_lmm::nano::{
-    Body, CONTEXT_PLACES, FACTS_LEN, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, PATCH_LEN, PATCHES,
-    PLACES, PROFILE_LEN, patch_features,
+    Body, CONTEXT_PLACES, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, Numbers, PATCH_LEN, PATCHES,
+    PLACES, flip_fragment, patch_features,
 };
 use juror_nn::params::Params;
 use juror_nn::rng;
@@ -77,8 +78,7 @@ pub fn train(
 struct Batch<'a> {
     patches: Tensor, // [videos, moments, places, 16, 384]
     native: usize,
-    profile: Tensor, // [videos, 48]
-    facts: Tensor,   // [videos, 6]
+    numbers: Numbers,
     /// Group number within the batch, beside the example.
     videos: Vec<(usize, &'a Example)>,
 }
@@ -86,24 +86,27 @@ struct Batch<'a> {
 impl<'a> Batch<'a> {
     fn draw(config: &BodyTraining, groups: &'a [GroupFile], rng: &mut impl Rng) -> Result<Self> {
         let mut videos = Vec::new();
-        let (mut fragments, mut profile, mut facts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut fragments = Vec::new();
         for (number, group) in
             index::sample(rng, groups.len(), config.groups.min(groups.len())).iter().enumerate()
         {
             let group = &groups[group];
             for version in choose_versions(&group.examples, config.versions, rng) {
                 let example = &group.examples[version];
+                let mirrored: bool = rng.random();
                 for moment in index::sample(rng, group.moments, config.moments.min(group.moments)) {
                     let bytes = group.fragments(version, moment)?;
                     let mut place = |p: usize| {
+                        let from = fragments.len();
                         fragments.extend_from_slice(&bytes[p * 2 * FRAGMENT_BYTES..][..2 * FRAGMENT_BYTES]);
+                        if mirrored {
+                            fragments[from..].chunks_exact_mut(FRAGMENT_BYTES).for_each(flip_fragment);
+                        }
                     };
                     index::sample(rng, NATIVE_PLACES, config.native_places).iter().for_each(&mut place);
                     let context = index::sample(rng, CONTEXT_PLACES, config.context_places);
                     context.iter().for_each(|p| place(NATIVE_PLACES + p));
                 }
-                profile.extend_from_slice(&example.profile);
-                facts.extend_from_slice(&example.facts);
                 videos.push((number, example));
             }
         }
@@ -113,15 +116,14 @@ impl<'a> Batch<'a> {
         Ok(Self {
             patches: Tensor::from_vec(patch_features(&fragments), shape, &Device::Cpu)?,
             native: config.native_places,
-            profile: Tensor::from_vec(profile, (videos.len(), PROFILE_LEN), &Device::Cpu)?,
-            facts: Tensor::from_vec(facts, (videos.len(), FACTS_LEN), &Device::Cpu)?,
+            numbers: Numbers::new(videos.iter().map(|(_, e)| e.numbers()))?,
             videos,
         })
     }
 
     fn loss(&self, body: &Body, weights: &BodyWeights) -> Result<BatchLoss> {
         let n = self.videos.len();
-        let out = body.forward(&self.patches, self.native, &self.profile, &self.facts)?;
+        let out = body.forward(&self.patches, self.native, &self.numbers)?;
         let rank = (&out.rank_visual + &out.rank_temporal)?; // [videos]
         let score = (&out.score_visual + &out.score_temporal)?;
         let quality = self.column(|e| e.quality)?;
@@ -176,13 +178,20 @@ impl<'a> Batch<'a> {
     fn dominant_loss(&self, logits: &Tensor) -> Result<Tensor> {
         let classes = 1 + KINDS.len();
         let smoothing = 0.05;
-        let mut target = vec![(smoothing / classes as f64) as f32; self.videos.len() * classes];
-        for ((_, example), row) in self.videos.iter().zip(target.chunks_exact_mut(classes)) {
-            row[example.dominant().map_or(0, |kind| kind + 1)] += 1.0 - smoothing as f32;
+        let class: Vec<usize> =
+            self.videos.iter().map(|(_, e)| e.dominant().map_or(0, |kind| kind + 1)).collect();
+        let mut count = vec![0f64; classes];
+        class.iter().for_each(|&c| count[c] += 1.0);
+        let total: f64 = class.iter().map(|&c| count[c].sqrt().recip()).sum();
+        let mut target = vec![0f32; self.videos.len() * classes];
+        for (&class, row) in class.iter().zip(target.chunks_exact_mut(classes)) {
+            let weight = count[class].sqrt().recip() / total;
+            row.fill((weight * smoothing / classes as f64) as f32);
+            row[class] += (weight * (1.0 - smoothing)) as f32;
         }
         let target = Tensor::from_vec(target, (self.videos.len(), classes), &Device::Cpu)?;
         let log_probability = candle_nn::ops::log_softmax(logits, D::Minus1)?;
-        Ok((target * log_probability)?.sum(D::Minus1)?.mean_all()?.neg()?)
+        Ok((target * log_probability)?.sum_all()?.neg()?)
     }
 
     fn severity_loss(&self, logits: &Tensor) -> Result<Tensor> {
@@ -236,7 +245,8 @@ fn choose_versions(examples: &[Example], count: usize, rng: &mut impl Rng) -> Ve
     chosen
 }
 
-fn softplus(x: &Tensor) -> candle_core::Result<Tensor> {
+/// `ln(1 + e^x)`, without overflow.
+pub(crate) fn softplus(x: &Tensor) -> candle_core::Result<Tensor> {
     x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
 }
 

@@ -115,7 +115,7 @@ pub struct BodyWeights {
 pub struct LanguageTraining {
     /// Optimiser steps.
     pub steps: usize,
-    /// Pairs of a batch.
+    /// Pairs of a batch, half of them the other half in the other order.
     pub batch: usize,
     /// Peak learning rate.
     pub learning_rate: f64,
@@ -127,6 +127,10 @@ pub struct LanguageTraining {
     pub max_grad_norm: f64,
     /// Weight of the margin's regression beside the text's cross-entropy.
     pub margin_weight: f64,
+    /// Weight of the margin's sign where the order is known.
+    pub order_weight: f64,
+    /// Weight of the margins of both orders cancelling.
+    pub antisymmetry_weight: f64,
     /// Decay of the weight average that is kept.
     pub ema_decay: f64,
     /// Steps between checkpoints.
@@ -159,11 +163,11 @@ impl SftConfig {
             ("body.native_places", body.native_places),
             ("body.context_places", body.context_places),
             ("body.save_steps", body.save_steps),
-            ("language.batch", language.batch),
             ("language.save_steps", language.save_steps),
         ] {
             ensure!(value >= 1, "{name} is 0, at least 1 is needed");
         }
+        ensure!(language.batch >= 2, "language.batch is {}, at least 2 are needed", language.batch);
         for (name, rate) in
             [("body.learning_rate", body.learning_rate), ("language.learning_rate", language.learning_rate)]
         {

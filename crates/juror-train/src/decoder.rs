@@ -1,10 +1,16 @@
 //! Training the decoder: written comparisons and descriptions over the frozen body's features.
 //!
-//! The features of every version are computed once. A batch is pairs, mostly of one group, in random order; every
-//! `SINGLE_EVERY`-th batch describes single videos instead. Loss: next-piece cross-entropy of the text after the
-//! question, plus `margin_weight` times the smooth-L1 distance of the margin from `4 (Q_A - Q_B)` points, read
-//! at the question and at the last piece.
+//! The features of every version are computed once. A batch is pairs, mostly of one group, each in both orders;
+//! every `SINGLE_EVERY`-th batch describes single videos instead. Loss: next-piece cross-entropy of the text after
+//! the question, plus, for the margins m read at the question and at the last piece,
+//!
+//! ```text
+//! margin        smooth-L1 distance of m from 4 (Q_A - Q_B) points
+//! order         mean softplus(-4 m) over pairs of one group whose better is known to be A; likewise for B
+//! antisymmetry  mean (m_AB + m_BA)^2
+//! ```
 
+use crate::body::softplus;
 use crate::config::LanguageTraining;
 use crate::data::groups::{Example, GroupFile};
 use crate::engine::{BatchLoss, Fit};
@@ -12,10 +18,7 @@ use crate::language::{self, Known};
 use anyhow::{Context, Result, ensure};
 use candle_core::{D, Device, IndexOp, Tensor};
 use indicatif::ProgressBar;
-use juror_lmm::nano::{
-    Body, COMPARE, DESCRIBE, Decoder, END, FACTS_LEN, NATIVE_PLACES, NanoConfig, PATCH_LEN, PATCHES, PLACES,
-    PROFILE_LEN, VideoFeatures, Voice, patch_features,
-};
+use juror_lmm::nano::{Body, COMPARE, DESCRIBE, Decoder, END, NanoConfig, VideoFeatures, Voice, look};
 use juror_nn::ops;
 use juror_nn::params::Params;
 use juror_nn::rng;
@@ -56,7 +59,7 @@ impl<'a> Library<'a> {
         for group in groups {
             ranges.push(examples.len()..examples.len() + group.examples.len());
             for (version, example) in group.examples.iter().enumerate() {
-                all.push(features(body, group, version, example)?);
+                all.push(look(body, &group.observation(version)?)?);
                 examples.push(example);
                 bar.inc(1);
             }
@@ -94,6 +97,13 @@ impl<'a> Library<'a> {
         4.0 * (self.examples[a].quality - self.examples[b].quality)
     }
 
+    /// 1 where `a` is known to look better than `b`, -1 for worse, 0 where the order is not known.
+    fn order(&self, a: usize, b: usize) -> f32 {
+        let together = self.groups.iter().any(|group| group.contains(&a) && group.contains(&b));
+        let better = |a: usize, b: usize| together && self.examples[a].better_than(self.examples[b]);
+        f32::from(i8::from(better(a, b)) - i8::from(better(b, a)))
+    }
+
     fn draw_pair(&self, rng: &mut impl Rng) -> Result<(usize, usize)> {
         let group = self.groups.choose(rng).context("no group")?.clone();
         let other = if rng.random::<f64>() < CROSS_SHARE {
@@ -103,23 +113,6 @@ impl<'a> Library<'a> {
         };
         Ok((rng.random_range(group), rng.random_range(other)))
     }
-}
-
-/// The body's features of one version, all moments and places.
-///
-/// # Errors
-/// When the group cannot be read.
-pub fn features(body: &Body, group: &GroupFile, version: usize, example: &Example) -> Result<VideoFeatures> {
-    let mut bytes = Vec::new();
-    for moment in 0..group.moments {
-        bytes.extend_from_slice(group.fragments(version, moment)?);
-    }
-    let shape = (1, group.moments, PLACES, PATCHES, PATCH_LEN);
-    let patches = Tensor::from_vec(patch_features(&bytes), shape, &Device::Cpu)?;
-    let profile = Tensor::from_slice(&example.profile, (1, PROFILE_LEN), &Device::Cpu)?;
-    let facts = Tensor::from_slice(&example.facts, (1, FACTS_LEN), &Device::Cpu)?;
-    let out = body.forward(&patches, NATIVE_PLACES, &profile, &facts)?;
-    Ok(VideoFeatures::new(&out, &profile)?)
 }
 
 fn concatenate(all: &[VideoFeatures]) -> Result<VideoFeatures> {
@@ -222,26 +215,55 @@ fn pairs(
     voice: &Voice,
     rng: &mut impl Rng,
 ) -> Result<BatchLoss> {
-    let (mut left, mut right, mut margins, mut texts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..config.batch {
-        let (a, b) = library.draw_pair(rng)?;
-        let margin = library.margin(a, b);
-        texts.push(language::comparison(&library.known(a), &library.known(b), margin, rng));
-        margins.push(margin as f32);
-        left.push(a);
-        right.push(b);
-    }
+    let mut pairs = (0..config.batch / 2).map(|_| library.draw_pair(rng)).collect::<Result<Vec<_>>>()?;
+    pairs.extend(pairs.clone().into_iter().map(|(a, b)| (b, a)));
+    let (left, right): (Vec<usize>, Vec<usize>) = pairs.iter().copied().unzip();
+    let margins: Vec<f32> = pairs.iter().map(|&(a, b)| library.margin(a, b) as f32).collect();
+    let orders: Vec<f32> = pairs.iter().map(|&(a, b)| library.order(a, b)).collect();
+    let texts: Vec<String> = pairs
+        .iter()
+        .map(|&(a, b)| language::comparison(&library.known(a), &library.known(b), library.margin(a, b), rng))
+        .collect();
     let (a, b) = (library.select(&left)?, library.select(&right)?);
     let videos = Tensor::cat(&[decoder.project(&a, 0)?, decoder.project(&b, 1)?], 1)?;
     let read = read(decoder, voice, &videos, COMPARE, &texts)?;
-    let target = Tensor::from_vec(margins, config.batch, &Device::Cpu)?;
+    let target = Tensor::new(margins, &Device::Cpu)?;
+    let order = Tensor::new(orders, &Device::Cpu)?;
     let (rank_a, rank_b) = (a.rank()?, b.rank()?);
-    let early = smooth_l1(&decoder.margin(&read.question, &rank_a, &rank_b)?, &target)?;
-    let late = smooth_l1(&decoder.margin(&read.last, &rank_a, &rank_b)?, &target)?;
-    let margin = ((&early + &late)? * 0.5)?;
-    let loss = (&read.text_loss + (&margin * config.margin_weight)?)?;
-    let number = |t: &Tensor| -> Result<f64> { Ok(f64::from(t.to_scalar::<f32>()?)) };
-    Ok(BatchLoss { terms: vec![("text", number(&read.text_loss)?), ("margin", number(&margin)?)], loss })
+    let mut loss = read.text_loss.clone();
+    let mut terms = vec![("text", scalar(&read.text_loss)?)];
+    for (names, hidden) in [
+        (["margin", "order", "antisymmetry"], &read.question),
+        (["late_margin", "late_order", "late_antisymmetry"], &read.last),
+    ] {
+        let margin = decoder.margin(hidden, &rank_a, &rank_b)?; // [pairs], A-B then B-A
+        let half = pairs.len() / 2;
+        let parts = [
+            (config.margin_weight, smooth_l1(&margin, &target)?),
+            (config.order_weight, order_loss(&margin, &order)?),
+            (
+                config.antisymmetry_weight,
+                (margin.narrow(0, 0, half)? + margin.narrow(0, half, half)?)?.sqr()?.mean_all()?,
+            ),
+        ];
+        for (name, (weight, part)) in names.into_iter().zip(parts) {
+            terms.push((name, scalar(&part)?));
+            loss = (loss + (part * (0.5 * weight))?)?;
+        }
+    }
+    Ok(BatchLoss { terms, loss })
+}
+
+fn scalar(t: &Tensor) -> Result<f64> {
+    Ok(f64::from(t.to_scalar::<f32>()?))
+}
+
+/// Mean of `softplus(-4 order margin)` where the order (1: A is better, -1: B) is known; 0 where it is not.
+fn order_loss(margin: &Tensor, order: &Tensor) -> Result<Tensor> {
+    let known = order.abs()?;
+    let lead = ((margin * order)? * -4.0)?;
+    let count = f64::from(known.sum_all()?.to_scalar::<f32>()?).max(1.0);
+    Ok(((softplus(&lead)? * known)?.sum_all()? / count)?)
 }
 
 fn singles(
@@ -258,8 +280,7 @@ fn singles(
         .collect();
     let videos = decoder.project(&library.select(&rows)?, 0)?;
     let read = read(decoder, voice, &videos, DESCRIBE, &texts)?;
-    let value = f64::from(read.text_loss.to_scalar::<f32>()?);
-    Ok(BatchLoss { terms: vec![("description", value)], loss: read.text_loss })
+    Ok(BatchLoss { terms: vec![("description", scalar(&read.text_loss)?)], loss: read.text_loss })
 }
 
 struct Read {

@@ -15,7 +15,8 @@ use crate::data::{groups, sources};
 use crate::{body, decoder};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use juror_lmm::nano::{Body, Calibration, NanoConfig, Voice};
+use juror_lmm::nano::{Body, Calibration, Nano, NanoConfig, Voice};
+use juror_lmm::{JudgeOptions, Lmm, Watched};
 use juror_nn::params::{Params, Precision, save_tensors};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,9 +52,10 @@ pub fn run(config: &SftConfig) -> Result<PathBuf> {
         &config.run_dir.join("decoder"),
     )?;
     weights.extend(language);
-    let calibration = calibrate(&frozen, &held_out)?;
     let folder = config.run_dir.join("model");
-    write_model(&folder, &NanoConfig { calibration, ..model }, weights, &tokenizer)?;
+    write_model(&folder, &model, weights, &tokenizer)?;
+    let calibration = calibrate(&Nano::from_folder(&folder)?, &held_out)?;
+    write_config(&folder, &NanoConfig { calibration, ..model })?;
     Ok(folder)
 }
 
@@ -66,28 +68,30 @@ fn write_model(
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     save_tensors(weights, &folder.join("model.safetensors"), Precision::F16)?;
     std::fs::write(folder.join("tokenizer.json"), tokenizer)?;
-    std::fs::write(folder.join("config.json"), serde_json::to_string_pretty(model)? + "\n")?;
-    Ok(())
+    write_config(folder, model)
 }
 
-/// Root-mean-square errors, in points, of margins and scores on groups the body never saw.
-fn calibrate(body: &Body, groups: &[GroupFile]) -> Result<Calibration> {
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+fn write_config(folder: &Path, model: &NanoConfig) -> Result<()> {
+    Ok(std::fs::write(folder.join("config.json"), serde_json::to_string_pretty(model)? + "\n")?)
+}
+
+/// Root-mean-square errors, in points, of margins and scores on groups that training never saw.
+fn calibrate(nano: &Nano, groups: &[GroupFile]) -> Result<Calibration> {
+    let plain = JudgeOptions { rationale: false, single_order: false, seed: 0 };
     let (mut margin, mut pairs, mut score, mut videos) = (0.0, 0.0, 0.0, 0.0);
     for group in groups {
-        let mut rows = Vec::new();
+        let mut seen: Vec<(Watched, f64)> = Vec::new();
         for (version, example) in group.examples.iter().enumerate() {
-            let v: Vec<f32> = decoder::features(body, group, version, example)?.verdict.get(0)?.to_vec1()?;
-            let (rank, absolute) = (sigmoid(f64::from(v[0] + v[1])), sigmoid(f64::from(v[2] + v[3])));
-            score += (4.0 * (absolute - example.quality)).powi(2);
+            let watched = nano.watched(&group.observation(version)?, None)?;
+            let points = 1.0 + 4.0 * example.quality;
+            score += (nano.score(&watched, &plain)?.score - points).powi(2);
             videos += 1.0;
-            rows.push((rank, example.quality));
-        }
-        for (i, a) in rows.iter().enumerate() {
-            for b in &rows[..i] {
-                margin += (4.0 * ((a.0 - b.0) - (a.1 - b.1))).powi(2);
+            for (other, other_points) in &seen {
+                let found = nano.compare(&watched, other, &plain)?.margin;
+                margin += (found - (points - other_points)).powi(2);
                 pairs += 1.0;
             }
+            seen.push((watched, points));
         }
     }
     let rms = |sum: f64, n: f64, fallback: f64| if n > 0.0 { (sum / n).sqrt() } else { fallback };

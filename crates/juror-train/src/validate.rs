@@ -15,7 +15,7 @@
 use crate::config::{DataConfig, YardstickConfig};
 use crate::data::groups::{self, Judged};
 use crate::data::sources::Source;
-use crate::data::versions::{Place, Span, Step, Version};
+use crate::data::versions::{Step, Version};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use juror_lmm::nano::{Nano, Offset, moment_frames, observe_frames};
@@ -77,6 +77,15 @@ pub struct Report {
 /// Ladders, in the order of reporting.
 const CODEC_LEVELS: [f64; 6] = [0.5, 1.4, 2.3, 3.2, 4.1, 5.0];
 const LEVELS: [f64; 5] = [1.0, 2.0, 3.0, 4.0, 5.0];
+
+/// Rows that sum up the table.
+const CLASSES: [(&str, fn(Kind) -> bool); 5] = [
+    ("H.264, HEVC, VP9, AV1", |kind| kind.is_codec() && kind != Kind::Mpeg4),
+    ("size", |kind| kind == Kind::Resolution),
+    ("other visual", |kind| !kind.is_temporal() && !kind.is_codec() && kind != Kind::Resolution),
+    ("temporal", Kind::is_temporal),
+    ("all", |_| true),
+];
 
 /// Measures `nano` on `sources`.
 ///
@@ -144,7 +153,7 @@ fn judge_clip(nano: &Nano, source: &Source, options: &Options) -> Result<Vec<Jud
     }
     for (kind, level) in versions {
         let steps = kind.map(|k| Step { kind: k.name().to_owned(), level }).into_iter().collect();
-        let version = Version { steps, preset: None, place: Place::Whole, span: Span::Whole };
+        let version = Version::whole(steps);
         let shown = groups::apply(&version, &frames, source.seed).with_context(|| format!("{version:?}"))?;
         let observation = observe_frames(&shown, nano.config().moments, Offset::default())?;
         let watched = nano.watched(&observation, None)?;
@@ -203,12 +212,15 @@ fn tally(nano: &Nano, clip: &[Judgement], report: &mut Report) -> Result<()> {
 }
 
 impl Report {
-    /// Mean over ladders of a figure.
-    #[must_use]
-    pub fn overall(figures: &BTreeMap<&'static str, Mean>) -> f64 {
+    /// Mean of a figure over the ladders of some kinds, `None` where there is none.
+    fn mean_of(figures: &BTreeMap<&'static str, Mean>, holds: fn(Kind) -> bool) -> Option<Mean> {
         let mut mean = Mean::default();
-        figures.values().for_each(|m| mean.add(m.value));
-        mean.value
+        for (name, figure) in figures {
+            if name.parse().is_ok_and(holds) {
+                mean.add(figure.value);
+            }
+        }
+        (mean.n > 0).then_some(mean)
     }
 
     /// The figures as a Markdown table.
@@ -223,9 +235,12 @@ impl Report {
             let row = [cell(Some(srcc)), cell(far), cell(near), cell(self.dominant.get(name))];
             out += &format!("| {name} | {} |\n", row.join(" | "));
         }
-        let overall = [&self.srcc, &self.pairs_far, &self.pairs_near, &self.dominant]
-            .map(|f| format!("{:.3}", Self::overall(f)));
-        out += &format!("| **mean** | {} |\n\n", overall.join(" | "));
+        for (class, holds) in CLASSES {
+            let row = [&self.srcc, &self.pairs_far, &self.pairs_near, &self.dominant]
+                .map(|figures| cell(Self::mean_of(figures, holds).as_ref()));
+            out += &format!("| **{class}** | {} |\n", row.join(" | "));
+        }
+        out.push('\n');
         let cross = self.cross_content.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
         out += &format!(
             "Order agreement {:.4} over {} pairs; cross-content SRCC {cross} over {} versions of {} clips.\n",

@@ -4,6 +4,7 @@
 //! patches [videos, moments, places, 16, 384] -> mixers -> mean and deviation over the 16 patches
 //!   -> fragment vectors [videos, moments, places, fragment_dim]
 //!   -> mean and deviation over native and over context places -> trunk -> visual logits, severities
+//! tone [videos, 16], facts [videos, 6] -> trunk as well
 //! profile [videos, 48], facts [videos, 6] -> temporal branch -> temporal logits (<= 0)
 //! ```
 //!
@@ -15,9 +16,11 @@
 
 use super::config::{FIRST_TEMPORAL, KINDS, NanoConfig};
 use super::fragments::{GRID, NATIVE_PLACES};
+use super::observation::Observation;
 use super::patches::{PATCH_LEN, PATCHES};
 use super::profile::PROFILE_LEN;
-use candle_core::{D, Result, Tensor};
+use super::tone::TONE_LEN;
+use candle_core::{D, Device, Result, Tensor};
 use juror_nn::ops;
 use juror_nn::params::{Init, Params};
 
@@ -100,6 +103,48 @@ impl Mixer {
     }
 }
 
+/// What is known of whole videos beside their fragments, a row each.
+pub struct Numbers {
+    profile: Tensor, // [videos, 48]
+    tone: Tensor,    // [videos, 16]
+    facts: Tensor,   // [videos, 6]
+}
+
+impl Numbers {
+    /// Stacks rows of (profile, tone, facts).
+    ///
+    /// # Errors
+    /// On rows of another length.
+    pub fn new<'a>(rows: impl IntoIterator<Item = (&'a [f32], &'a [f32], &'a [f32])>) -> Result<Self> {
+        let (mut profile, mut tone, mut facts) = (Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            profile.extend_from_slice(row.0);
+            tone.extend_from_slice(row.1);
+            facts.extend_from_slice(row.2);
+        }
+        let table = |values: Vec<f32>, width: usize| Tensor::from_vec(values, ((), width), &Device::Cpu);
+        Ok(Self {
+            profile: table(profile, PROFILE_LEN)?,
+            tone: table(tone, TONE_LEN)?,
+            facts: table(facts, FACTS_LEN)?,
+        })
+    }
+
+    /// Those of one video.
+    ///
+    /// # Errors
+    /// Never for an observation made by this crate.
+    pub fn of(observation: &Observation) -> Result<Self> {
+        Self::new([(&observation.profile[..], &observation.tone[..], &observation.facts[..])])
+    }
+
+    /// `[videos, 48]`.
+    #[must_use]
+    pub fn profile(&self) -> &Tensor {
+        &self.profile
+    }
+}
+
 /// What the body makes of a batch of videos.
 pub struct BodyOutput {
     /// Visual part of the rank logit, `[videos]`.
@@ -141,6 +186,7 @@ pub struct Body {
     fragment: Linear,
     pooled_norm: LayerNorm,
     facts: Linear,
+    tone: Linear,
     trunk: Linear,
     visual: Linear, // rank, score
     temporal_norm: LayerNorm,
@@ -158,7 +204,7 @@ impl Body {
     /// When a stored tensor has another shape.
     pub fn new(p: &Params, config: &NanoConfig) -> Result<Self> {
         let (patch, fragment) = (config.patch_dim, config.fragment_dim);
-        let facts_dim = 32;
+        let (facts_dim, tone_dim) = (32, 48);
         let mixers = (0..config.mixers).map(|i| Mixer::new(p, &format!("body.mixers.{i}"), patch));
         Ok(Self {
             mixers: mixers.collect::<Result<_>>()?,
@@ -169,7 +215,8 @@ impl Body {
             fragment: Linear::new(p, "body.fragment", 2 * patch, fragment)?,
             pooled_norm: LayerNorm::new(p, "body.pooled_norm", 4 * fragment)?,
             facts: Linear::new(p, "body.facts", FACTS_LEN, facts_dim)?,
-            trunk: Linear::new(p, "body.trunk", 4 * fragment + facts_dim, config.trunk_dim)?,
+            tone: Linear::new(p, "body.tone", TONE_LEN, tone_dim)?,
+            trunk: Linear::new(p, "body.trunk", 4 * fragment + tone_dim + facts_dim, config.trunk_dim)?,
             visual: Linear::new(p, "body.visual", config.trunk_dim, 2)?,
             temporal_norm: LayerNorm::new(p, "body.temporal_norm", PROFILE_LEN)?,
             temporal_in: Linear::new(
@@ -191,17 +238,12 @@ impl Body {
     }
 
     /// Judges a batch. `patches` is `[videos, moments, places, 16, 384]` with the first `native` places cut at
-    /// native size and the rest from the context, `profile` `[videos, 48]`, `facts` `[videos, 6]`.
+    /// native size and the rest from the context.
     ///
     /// # Errors
     /// On shapes that do not fit.
-    pub fn forward(
-        &self,
-        patches: &Tensor,
-        native: usize,
-        profile: &Tensor,
-        facts: &Tensor,
-    ) -> Result<BodyOutput> {
+    pub fn forward(&self, patches: &Tensor, native: usize, numbers: &Numbers) -> Result<BodyOutput> {
+        let Numbers { profile, tone, facts } = numbers;
         let (videos, moments, places, _, _) = patches.dims5()?;
         let vectors = self.fragments(patches, native)?; // [videos, moments, places, fragment]
         let context = places - native;
@@ -210,13 +252,14 @@ impl Body {
         let flat = |part: &Tensor, n: usize| part.reshape((videos, moments * n, ()));
         let pooled = Tensor::cat(
             &[
-                mean_and_deviation(&flat(&native_part, native)?)?,
-                mean_and_deviation(&flat(&context_part, context)?)?,
+                ops::mean_and_deviation(&flat(&native_part, native)?, EPS)?,
+                ops::mean_and_deviation(&flat(&context_part, context)?, EPS)?,
             ],
             D::Minus1,
         )?; // [videos, 4 fragment]
         let facts = ops::gelu(&self.facts.forward(facts)?)?;
-        let trunk = Tensor::cat(&[&self.pooled_norm.forward(&pooled)?, &facts], D::Minus1)?;
+        let tone = ops::gelu(&self.tone.forward(tone)?)?;
+        let trunk = Tensor::cat(&[&self.pooled_norm.forward(&pooled)?, &tone, &facts], D::Minus1)?;
         let trunk = ops::gelu(&self.trunk.forward(&trunk)?)?; // [videos, trunk]
 
         let temporal = Tensor::cat(&[profile, &self.temporal_norm.forward(profile)?, &facts], D::Minus1)?;
@@ -259,16 +302,9 @@ impl Body {
         for mixer in &self.mixers {
             x = mixer.forward(&x)?;
         }
-        let pooled = mean_and_deviation(&self.patch_norm.forward(&x)?)?; // [n, 2 patch]
+        let pooled = ops::mean_and_deviation(&self.patch_norm.forward(&x)?, EPS)?; // [n, 2 patch]
         ops::gelu(&self.fragment.forward(&pooled)?)?.reshape((videos, moments, places, ()))
     }
-}
-
-/// `[n, tokens, dim]` to `[n, 2 dim]`: mean and standard deviation over the tokens.
-fn mean_and_deviation(x: &Tensor) -> Result<Tensor> {
-    let mean = x.mean_keepdim(1)?;
-    let variance = x.broadcast_sub(&mean)?.sqr()?.mean(1)?;
-    Tensor::cat(&[mean.squeeze(1)?, (variance + 1e-5)?.sqrt()?], D::Minus1)
 }
 
 /// `[videos, moments, places, fragment]` twice to `[videos, moments, 4 fragment]`.
@@ -276,7 +312,7 @@ fn per_moment(native: &Tensor, context: &Tensor) -> Result<Tensor> {
     let (videos, moments, _, dim) = native.dims4()?;
     let pool = |x: &Tensor| {
         let places = x.dim(2)?;
-        mean_and_deviation(&x.reshape((videos * moments, places, dim))?)
+        ops::mean_and_deviation(&x.reshape((videos * moments, places, dim))?, EPS)
     };
     Tensor::cat(&[pool(native)?, pool(context)?], D::Minus1)?.reshape((videos, moments, ()))
 }
@@ -289,7 +325,7 @@ fn regions(native: &Tensor) -> Result<Tensor> {
     for row in 0..REGIONS {
         for column in 0..REGIONS {
             let part = grid.narrow(2, 2 * row, 3)?.narrow(3, 2 * column, 3)?;
-            out.push(mean_and_deviation(&part.reshape((videos, moments * 9, dim))?)?);
+            out.push(ops::mean_and_deviation(&part.reshape((videos, moments * 9, dim))?, EPS)?);
         }
     }
     Tensor::stack(&out, 1)

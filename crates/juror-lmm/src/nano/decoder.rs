@@ -9,9 +9,10 @@
 //! the projector: one per moment, one per region of the picture, one each for time, trunk and the body's own
 //! verdict (`TOKENS_PER_VIDEO` for eight moments), with a learned mark of which video they belong to.
 //!
-//! The margin is `4 (sigmoid(rA + d) - sigmoid(rB - d))` with the body's rank logits `r` and a correction
-//! `d` read by the margin head from the hidden state of the question token (the cheap path) or of the last
-//! written token (after the reasoning): the head refines what the body saw and cannot forget it.
+//! The margin is `4 (sigmoid(s rA + t + d) - sigmoid(s rB + t - d))` with the body's rank logits `r`, a learned
+//! scale `s` and offset `t` that turn them into points, and a correction `d` read by the margin head from the
+//! hidden state of the question token (the cheap path) or of the last written token (after the reasoning): the
+//! head refines what the body saw and cannot forget it.
 
 use super::body::{BodyOutput, LayerNorm, Linear, REGIONS};
 use super::config::{KINDS, NanoConfig};
@@ -68,6 +69,8 @@ pub struct Decoder {
     norm: LayerNorm,
     margin_in: Linear,
     margin_out: Linear,
+    margin_scale: Tensor,  // [1]
+    margin_offset: Tensor, // [1]
     heads: usize,
     max_len: usize,
 }
@@ -171,6 +174,8 @@ impl Decoder {
             norm: LayerNorm::new(p, "decoder.norm", hidden)?,
             margin_in: Linear::new(p, "decoder.margin_in", hidden, 64)?,
             margin_out: Linear::with_std(p, "decoder.margin_out", 64, 1, 0.01)?,
+            margin_scale: p.get_or_init("decoder.margin_scale", &[1], Init::Ones)?,
+            margin_offset: p.get_or_init("decoder.margin_offset", &[1], Init::Zeros)?,
             heads: config.num_attention_heads,
             max_len: config.max_position_embeddings,
         })
@@ -263,7 +268,10 @@ impl Decoder {
     /// On shapes that do not fit.
     pub fn margin(&self, hidden: &Tensor, rank_a: &Tensor, rank_b: &Tensor) -> Result<Tensor> {
         let shift = self.margin_out.forward(&ops::gelu(&self.margin_in.forward(hidden)?)?)?.squeeze(1)?;
-        let quality = |logit: Tensor| candle_nn::ops::sigmoid(&logit);
-        (quality((rank_a + &shift)?)? - quality((rank_b - &shift)?)?)? * 4.0
+        let quality = |rank: &Tensor, shift: &Tensor| {
+            let logit = rank.broadcast_mul(&self.margin_scale)?.broadcast_add(&self.margin_offset)?;
+            candle_nn::ops::sigmoid(&(logit + shift)?)
+        };
+        (quality(rank_a, &shift)? - quality(rank_b, &shift.neg()?)?)? * 4.0
     }
 }

@@ -64,6 +64,13 @@ pub fn cut(first: &Picture, second: &Picture, offset: Offset) -> Result<Vec<u8>>
     Ok(out)
 }
 
+/// Mirrors one fragment of one frame, left to right.
+pub fn flip_fragment(fragment: &mut [u8]) {
+    let (y, uv) = fragment.split_at_mut(SIDE * SIDE);
+    y.chunks_exact_mut(SIDE).for_each(<[u8]>::reverse);
+    uv.chunks_exact_mut(SIDE / 2).for_each(<[u8]>::reverse);
+}
+
 /// Left (or top) edge of grid cell `index` along an axis of `size` samples: cells spread evenly from edge to
 /// edge, on even samples so that chroma stays aligned.
 fn place(index: usize, cells: usize, size: usize, offset: usize) -> usize {

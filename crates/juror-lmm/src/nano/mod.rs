@@ -1,7 +1,7 @@
 //! `nano`: juror's own small model, whose weights are inside the program.
 //!
 //! The parts of the large judges in miniature, trained by juror's own pipeline (`juror train sft`):
-//! `observation` (fragments of a few moments, a profile of all frames, viewing facts) -> `body` (mixers over
+//! `observation` (fragments of a few moments and their tone, a profile of all frames, viewing facts) -> `body` (mixers over
 //! DCT patches, quality logits, distortions) -> `decoder` (writes the reasons, corrects the margin).
 //! What it follows and measured: the design notes `nano.md`; its own figures: `MODEL_CARD.md` beside the weights.
 
@@ -12,16 +12,20 @@ mod fragments;
 mod observation;
 mod patches;
 mod profile;
+mod tone;
 mod voice;
 mod watch;
 
-pub use body::{Body, BodyOutput, FACTS_LEN, Views, is_temporal, kind_index};
+pub use body::{Body, BodyOutput, FACTS_LEN, Numbers, Views, is_temporal, kind_index};
 pub use config::{Calibration, KINDS, NanoConfig};
 pub use decoder::{Cache, Decoder, VideoFeatures};
-pub use fragments::{CONTEXT_PLACES, FRAGMENT_BYTES, MOMENT_BYTES, NATIVE_PLACES, Offset, PLACES};
+pub use fragments::{
+    CONTEXT_PLACES, FRAGMENT_BYTES, MOMENT_BYTES, NATIVE_PLACES, Offset, PLACES, flip_fragment,
+};
 pub use observation::{Moment, Observation, facts, moment_frames, observe_frames};
 pub use patches::{PATCH_LEN, PATCHES, features as patch_features};
 pub use profile::{HOLD_CENTRE, PROFILE_LEN, ProfileBuilder};
+pub use tone::TONE_LEN;
 pub use voice::{COMPARE, DESCRIBE, END, Voice};
 
 use crate::error::{Error, Result};
@@ -154,10 +158,8 @@ impl Nano {
     }
 }
 
-/// Rank and score logits by aspect.
+/// Score logits by aspect.
 struct Logits {
-    rank_visual: f64,
-    rank_temporal: f64,
     score_visual: f64,
     score_temporal: f64,
 }
@@ -165,26 +167,27 @@ struct Logits {
 impl Logits {
     fn of(features: &VideoFeatures) -> Result<Self> {
         let v: Vec<f32> = features.verdict.i(0)?.to_vec1()?;
-        let at = |i: usize| f64::from(v[i]);
-        Ok(Self { rank_visual: at(0), rank_temporal: at(1), score_visual: at(2), score_temporal: at(3) })
+        Ok(Self { score_visual: f64::from(v[2]), score_temporal: f64::from(v[3]) })
     }
 
     /// What the temporal faults cost, in points (never positive).
     fn temporal_points(&self) -> f64 {
-        4.0 * (sigmoid(self.rank_visual + self.rank_temporal) - sigmoid(self.rank_visual))
+        4.0 * (sigmoid(self.score_visual + self.score_temporal) - sigmoid(self.score_visual))
     }
 }
 
 /// The vision stage: all moments, all places.
-pub(crate) fn look(body: &Body, observation: &Observation) -> candle_core::Result<VideoFeatures> {
+///
+/// # Errors
+/// Only where tensor work fails.
+pub fn look(body: &Body, observation: &Observation) -> candle_core::Result<VideoFeatures> {
     let moments = observation.moments.len();
     let bytes: Vec<u8> = observation.moments.iter().flat_map(|m| m.fragments.iter().copied()).collect();
     let shape = (1, moments, PLACES, PATCHES, PATCH_LEN);
     let patches = Tensor::from_vec(patch_features(&bytes), shape, &Device::Cpu)?;
-    let profile = Tensor::new(&observation.profile[..], &Device::Cpu)?.unsqueeze(0)?;
-    let facts = Tensor::new(&observation.facts[..], &Device::Cpu)?.unsqueeze(0)?;
-    let out = body.forward(&patches, NATIVE_PLACES, &profile, &facts)?;
-    VideoFeatures::new(&out, &profile)
+    let numbers = Numbers::of(observation)?;
+    let out = body.forward(&patches, NATIVE_PLACES, &numbers)?;
+    VideoFeatures::new(&out, numbers.profile())
 }
 
 impl Lmm for Nano {

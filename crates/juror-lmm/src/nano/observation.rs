@@ -1,10 +1,12 @@
-//! What `nano` keeps of a video: a few moments' fragments, the temporal profile, and the viewing facts.
+//! What `nano` keeps of a video: a few moments' fragments and their tone, the temporal profile, and the viewing
+//! facts.
 //!
 //! About 190 kB a moment, whatever the size or duration of the video.
 
 use super::body::FACTS_LEN;
 use super::fragments::{self, Offset};
 use super::profile::{PROFILE_LEN, ProfileBuilder};
+use super::tone::{TONE_LEN, tone};
 use juror_media::{Frame, Luma, Picture, Range, Result};
 
 /// Two neighbouring frames, cut into fragments.
@@ -23,8 +25,18 @@ pub struct Observation {
     pub moments: Vec<Moment>,
     /// Of every frame of the watched stretch.
     pub profile: [f32; PROFILE_LEN],
+    /// Of the moments' samples.
+    pub tone: [f32; TONE_LEN],
     /// How the video is delivered.
     pub facts: [f32; FACTS_LEN],
+}
+
+impl Observation {
+    /// Puts together what was gathered; the tone follows from the moments.
+    #[must_use]
+    pub fn new(moments: Vec<Moment>, profile: &ProfileBuilder, facts: [f32; FACTS_LEN]) -> Self {
+        Self { tone: tone(&moments), moments, profile: profile.finish(), facts }
+    }
 }
 
 /// The viewing facts as the body reads them, each of order one: size, shape, frame rate, duration, and whether
@@ -76,10 +88,10 @@ pub fn observe_frames(frames: &[Frame], moments: usize, offset: Offset) -> Resul
             let fragments = fragments::cut(&frames[a].picture, &frames[b].picture, offset)?;
             Ok(Moment { pts_secs: frames[a].pts_secs, fragments })
         })
-        .collect::<Result<_>>()?;
+        .collect::<Result<Vec<_>>>()?;
     let duration_secs = if fps > 0.0 { span_secs + 1.0 / fps } else { 0.0 };
     let facts = facts(first.picture.width(), first.picture.height(), fps, duration_secs);
-    Ok(Observation { moments, profile: profile.finish(), facts })
+    Ok(Observation::new(moments, &profile, facts))
 }
 
 fn luma(picture: &Picture) -> Luma<'_> {

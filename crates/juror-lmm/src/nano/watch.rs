@@ -63,13 +63,13 @@ pub(super) fn observe(
     }
     // A damaged video may have missed some of its moments: repeat those it has, in order of time.
     let have = seen.len();
-    let moments = (0..moments).map(|i| seen[i * have / moments].clone()).collect();
+    let moments = (0..moments).map(|i| seen[i * have / moments].clone()).collect::<Vec<_>>();
     let watched_secs = {
         let from = options.window.start_secs().unwrap_or(0.0);
         options.window.end_secs().unwrap_or(f64::INFINITY).min(info.duration_secs) - from
     };
     let facts = facts(info.width, info.height, info.fps, watched_secs);
-    Ok((Observation { moments, profile: profile.finish(), facts }, warnings))
+    Ok((Observation::new(moments, &profile, facts), warnings))
 }
 
 /// Cuts the fragments of a sampled moment, once for each target that it stands for.

@@ -10,6 +10,7 @@ pub(crate) mod conv3d;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod pointwise;
+pub(crate) mod pool;
 pub(crate) mod rope;
 pub(crate) mod rows;
 pub(crate) mod simd;

@@ -10,6 +10,7 @@ mod embedding;
 mod linear;
 mod loss;
 mod norm;
+mod pool;
 mod rope;
 mod softmax;
 
@@ -20,5 +21,6 @@ pub use embedding::embedding;
 pub use linear::{frozen_linear, linear};
 pub use loss::cross_entropy;
 pub use norm::{layer_norm, rms_norm};
+pub use pool::mean_and_deviation;
 pub use rope::{rope, rope_interleaved};
 pub use softmax::softmax;

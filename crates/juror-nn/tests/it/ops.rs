@@ -48,6 +48,18 @@ fn norms() {
 }
 
 #[test]
+fn mean_and_deviation() {
+    for shape in [&[1, 1, 1][..], &[3, 16, 5], &[2, 3, 129], &[90, 16, 64]] {
+        check("mean_and_deviation", &[shape], &|t| ops::mean_and_deviation(&t[0], 1e-2));
+    }
+    check("mean_and_deviation of a view", &[&[4, 6, 5]], &|t| {
+        ops::mean_and_deviation(&t[0].transpose(1, 2)?, 1e-2)
+    });
+    let none = Tensor::zeros((2, 0, 4), DType::F32, &Device::Cpu).unwrap();
+    assert!(ops::mean_and_deviation(&none, 1e-5).is_err());
+}
+
+#[test]
 fn linear() {
     for (rows, inner, out) in [(1, 1, 1), (1, 64, 7), (3, 5, 4), (2, 2, 2), (65, 33, 17), (300, 96, 48)] {
         let shapes: &[&[usize]] = &[&[rows, inner], &[out, inner], &[out]];

@@ -9,14 +9,18 @@ use super::yardstick as full_reference;
 use crate::config::{DataConfig, YardstickConfig};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use juror_lmm::nano::{FACTS_LEN, KINDS, MOMENT_BYTES, NanoConfig, Offset, kind_index, observe_frames};
+use juror_lmm::nano::{
+    FACTS_LEN, KINDS, MOMENT_BYTES, Moment, NanoConfig, Observation, Offset, PROFILE_LEN, TONE_LEN,
+    kind_index, observe_frames,
+};
 use juror_media::distort::{self, Chain, Distortion, Kind};
-use juror_media::encode::EncodeOptions;
+use juror_media::encode::{Codec, EncodeOptions, Rate};
 use juror_media::{Frame, Picture};
 use memmap2::Mmap;
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// One version of a group and what is known of it.
@@ -24,7 +28,7 @@ use std::path::{Path, PathBuf};
 pub struct Example {
     /// How it was made.
     pub version: Version,
-    /// Quality 0..1 of single pictures, by the yardstick and its bounds.
+    /// Quality 0..1 of single pictures, by the yardstick, its bounds and the source's size.
     pub visual: f64,
     /// Quality 0..1 of motion alone.
     pub temporal: f64,
@@ -33,12 +37,21 @@ pub struct Example {
     /// True where the distortion was too mild to change a sample of the pictures looked at.
     pub same_pixels_as_source: bool,
     /// See `juror_lmm::nano`.
-    pub profile: Vec<f32>,
+    #[serde(with = "as_list")]
+    pub profile: [f32; PROFILE_LEN],
+    /// See `juror_lmm::nano`.
+    pub tone: [f32; TONE_LEN],
     /// See `juror_lmm::nano`.
     pub facts: [f32; FACTS_LEN],
 }
 
 impl Example {
+    /// Profile, tone and facts, as the body reads them.
+    #[must_use]
+    pub fn numbers(&self) -> (&[f32], &[f32], &[f32]) {
+        (&self.profile, &self.tone, &self.facts)
+    }
+
     /// Whether this is the untouched source.
     #[must_use]
     pub fn is_source(&self) -> bool {
@@ -83,6 +96,26 @@ fn named(kind: &str) -> Result<Kind> {
     Ok(kind.parse::<Kind>()?)
 }
 
+/// Serde knows arrays only up to 32 numbers.
+mod as_list {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer, const N: usize>(
+        list: &[f32; N],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        list[..].serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        from: D,
+    ) -> Result<[f32; N], D::Error> {
+        let list = Vec::<f32>::deserialize(from)?;
+        let len = list.len();
+        list.try_into().map_err(|_| D::Error::invalid_length(len, &"as many numbers as a profile has"))
+    }
+}
+
 /// A group on disk, memory-mapped.
 pub struct GroupFile {
     /// The source's id.
@@ -103,6 +136,18 @@ impl GroupFile {
     pub fn fragments(&self, version: usize, moment: usize) -> Result<&[u8]> {
         let start = self.data_start + (version * self.moments + moment) * MOMENT_BYTES;
         self.map.get(start..start + MOMENT_BYTES).with_context(|| format!("group {} is cut short", self.id))
+    }
+
+    /// What the model would keep of one version; when its moments were shown is not stored.
+    ///
+    /// # Errors
+    /// When the file is shorter than it says.
+    pub fn observation(&self, version: usize) -> Result<Observation> {
+        let example = self.examples.get(version).context("no such version")?;
+        let moments = (0..self.moments)
+            .map(|m| Ok(Moment { pts_secs: 0.0, fragments: self.fragments(version, m)?.to_vec() }))
+            .collect::<Result<_>>()?;
+        Ok(Observation { moments, profile: example.profile, tone: example.tone, facts: example.facts })
     }
 
     /// Opens a group.
@@ -180,13 +225,14 @@ fn make(config: &DataConfig, model: &NanoConfig, source: &Source, path: &Path) -
     let frames = source.load(config)?;
     let mut rng = juror_nn::rng::stream(source.seed, &[1]);
     let held_out = config.held_out_codecs.iter().map(|k| named(k)).collect::<Result<Vec<_>>>()?;
+    let size_prior = size_prior(&frames[0].picture);
     let mut examples = Vec::new();
     let mut fragments = Vec::new();
     for version in versions::draw(config.versions, &held_out, &mut rng) {
         let seed = rng.random();
         let offset = Offset { x: 2 * rng.random_range(0..5), y: 2 * rng.random_range(0..5) };
         let shown = apply(&version, &frames, seed).with_context(|| format!("{version:?}"))?;
-        let observation = observe_frames(&shown, model.moments, offset)?;
+        let observation = observe_frames(&deliver(&version, &shown)?, model.moments, offset)?;
         for moment in &observation.moments {
             fragments.extend_from_slice(&moment.fragments);
         }
@@ -194,18 +240,27 @@ fn make(config: &DataConfig, model: &NanoConfig, source: &Source, path: &Path) -
             juror_lmm::nano::moment_frames(frames.len(), model.moments).iter().map(|m| m.0).collect()
         };
         let judged = judge(&config.yardstick, &version, &frames, &shown, &pictures(&frames))?;
+        let visual = judged.visual * size_prior;
         examples.push(Example {
-            visual: judged.visual,
+            visual,
             temporal: judged.temporal,
-            quality: judged.visual * judged.temporal,
+            quality: visual * judged.temporal,
             same_pixels_as_source: judged.same_pixels,
-            profile: observation.profile.to_vec(),
+            profile: observation.profile,
+            tone: observation.tone,
             facts: observation.facts,
             version,
         });
     }
     let header = Header { id: source.id.clone(), moments: model.moments, examples };
     write(&header, &fragments, path)
+}
+
+/// What a flawless picture of this size is worth, 0..1: a yardstick that compares a version with its source
+/// calls any source perfect, but fewer pixels show less. Mild: .81 at a short side of 240, .91 at 480, .97 at 1080.
+fn size_prior(picture: &Picture) -> f64 {
+    let short_side = picture.width().min(picture.height()) as f64;
+    1.0 / (1.0 + (80.0 / short_side).powf(1.3))
 }
 
 fn write(header: &Header, fragments: &[u8], path: &Path) -> Result<()> {
@@ -244,6 +299,15 @@ pub fn apply(version: &Version, source: &[Frame], seed: u64) -> Result<Vec<Frame
         }
     }
     Ok(frames)
+}
+
+/// The last encode of a version, where it has one. It is meant to be invisible, so what is known of the version
+/// is judged without it.
+fn deliver<'a>(version: &Version, shown: &'a [Frame]) -> Result<Cow<'a, [Frame]>> {
+    let Some(crf) = version.delivery_crf else { return Ok(Cow::Borrowed(shown)) };
+    let options =
+        EncodeOptions { preset: Some("veryfast".into()), ..EncodeOptions::new(Codec::H264, Rate::Crf(crf)) };
+    Ok(Cow::Owned(distort::recode(shown, options)?))
 }
 
 /// `inside` within the place, `outside` elsewhere; both of the same size.

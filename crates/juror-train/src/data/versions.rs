@@ -76,13 +76,21 @@ pub struct Version {
     pub place: Place,
     /// When.
     pub span: Span,
+    /// CRF of a last, all but invisible H.264 encode, as files reach people; none where a codec is a step.
+    pub delivery_crf: Option<f64>,
 }
 
 impl Version {
     /// The untouched source.
     #[must_use]
     pub fn source() -> Self {
-        Self { steps: Vec::new(), preset: None, place: Place::Whole, span: Span::Whole }
+        Self::whole(Vec::new())
+    }
+
+    /// These steps over the whole clip, as they come out of the simulators.
+    #[must_use]
+    pub fn whole(steps: Vec<Step>) -> Self {
+        Self { steps, preset: None, place: Place::Whole, span: Span::Whole, delivery_crf: None }
     }
 
     /// Severities of versions with equal families are comparable; `None` for the source and for chains.
@@ -106,9 +114,9 @@ const SHARES: [(Kind, usize); 18] = [
     (Kind::GaussianNoise, 2),
     (Kind::Jpeg, 2),
     (Kind::Banding, 2),
-    (Kind::Darken, 1),
-    (Kind::Brighten, 1),
-    (Kind::Contrast, 1),
+    (Kind::Darken, 2),
+    (Kind::Brighten, 2),
+    (Kind::Contrast, 2),
     (Kind::Resolution, 3),
     (Kind::Stutter, 3),
     (Kind::Freeze, 2),
@@ -116,6 +124,10 @@ const SHARES: [(Kind, usize); 18] = [
     (Kind::Shake, 2),
 ];
 const FLICKER_SHARE: usize = 2;
+
+/// Share of the versions without a codec that are encoded lightly in the end: held frames of a real file are not
+/// equal to the last sample, and noise is not as it left the sensor.
+const DELIVERED_SHARE: f64 = 0.5;
 
 /// Chains as they happen in the world, by kinds.
 const CHAINS: [&[Kind]; 7] = [
@@ -132,7 +144,8 @@ fn presets(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::H264 => &["ultrafast", "veryfast", "medium"],
         Kind::Hevc => &["ultrafast", "superfast", "veryfast"],
-        Kind::Vp9 => &["8", "6"],
+        // Good quality (a number) takes nine times as long as realtime.
+        Kind::Vp9 => &["realtime", "realtime", "realtime", "8"],
         Kind::Av1 => &["12", "10"],
         _ => &[],
     }
@@ -164,6 +177,7 @@ pub fn draw(count: usize, held_out: &[Kind], rng: &mut impl Rng) -> Vec<Version>
                 preset: preset.clone(),
                 place,
                 span,
+                delivery_crf: None,
             });
         }
     }
@@ -176,9 +190,15 @@ pub fn draw(count: usize, held_out: &[Kind], rng: &mut impl Rng) -> Vec<Version>
             .iter()
             .map(|kind| Step { kind: kind.name().to_owned(), level: rng.random_range(0.5..4.0) })
             .collect();
-        versions.push(Version { steps, preset: None, place: Place::Whole, span: Span::Whole });
+        versions.push(Version::whole(steps));
     }
     versions.truncate(count);
+    for version in &mut versions {
+        let is_coded = version.steps.last().is_some_and(|s| s.kind.parse().is_ok_and(Kind::is_codec));
+        if !is_coded && rng.random::<f64>() < DELIVERED_SHARE {
+            version.delivery_crf = Some(rng.random_range(8.0..17.0));
+        }
+    }
     versions
 }
 
