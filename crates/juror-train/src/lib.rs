@@ -5,6 +5,8 @@ pub mod config;
 pub mod data;
 pub mod decoder;
 pub mod engine;
+pub mod grpo;
 pub mod language;
+pub mod rewards;
 pub mod sft;
 pub mod validate;
