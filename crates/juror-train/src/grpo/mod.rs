@@ -8,10 +8,11 @@
 //! the advantages (`crate::mc_grpo`).
 //!
 //! Settings ([`GrpoConfig`]) and logged keys follow TRL 0.29's `GRPOConfig` and `GRPOTrainer`; golden values of both stand
-//! in `tests/golden.rs`. Left out: vLLM's importance correction, entropy quantiles, replay, asynchronous sampling.
+//! in `tests/golden`. Left out: vLLM's importance correction, entropy quantiles, replay, asynchronous sampling.
 
 mod advantage;
 mod config;
+pub mod decoder;
 mod loss;
 mod tokens;
 mod trainer;
