@@ -37,7 +37,7 @@ const MAX_TEXT: usize = 180;
 pub struct Library<'a> {
     /// First dimension: examples in order.
     features: VideoFeatures,
-    examples: Vec<&'a Example>,
+    pub(crate) examples: Vec<&'a Example>,
     /// Range of each group's examples.
     groups: Vec<std::ops::Range<usize>>,
 }
@@ -65,7 +65,7 @@ impl<'a> Library<'a> {
         Ok(Self { features: concatenate(&all)?, examples, groups: ranges })
     }
 
-    fn select(&self, rows: &[usize]) -> Result<VideoFeatures> {
+    pub(crate) fn select(&self, rows: &[usize]) -> Result<VideoFeatures> {
         let rows: Vec<u32> = rows.iter().map(|&r| r as u32).collect();
         let rows = Tensor::new(rows, &Device::Cpu)?;
         let pick = |t: &Tensor| t.index_select(&rows, 0);
@@ -79,7 +79,7 @@ impl<'a> Library<'a> {
         })
     }
 
-    fn known(&self, row: usize) -> Known<'a> {
+    pub(crate) fn known(&self, row: usize) -> Known<'a> {
         let example = self.examples[row];
         Known {
             version: &example.version,
@@ -90,11 +90,11 @@ impl<'a> Library<'a> {
     }
 
     /// Margin of `a` over `b` in points.
-    fn margin(&self, a: usize, b: usize) -> f64 {
+    pub(crate) fn margin(&self, a: usize, b: usize) -> f64 {
         4.0 * (self.examples[a].quality - self.examples[b].quality)
     }
 
-    fn draw_pair(&self, rng: &mut impl Rng) -> Result<(usize, usize)> {
+    pub(crate) fn draw_pair(&self, rng: &mut impl Rng) -> Result<(usize, usize)> {
         let group = self.groups.choose(rng).context("no group")?.clone();
         let other = if rng.random::<f64>() < CROSS_SHARE {
             self.groups.choose(rng).context("no group")?.clone()

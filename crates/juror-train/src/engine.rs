@@ -123,8 +123,9 @@ impl Fit {
                 norm = clip_global_norm(&mut grads, &variables, self.max_grad_norm)?;
                 optimizer.set_lr(self.learning_rate * schedule.factor(step as u64));
                 optimizer.step(&grads)?;
-                average.update(&variables)?;
             }
+            // Also without a step, since a resumed average counts steps.
+            average.update(&variables)?;
             let own = [("loss".to_owned(), loss), ("grad_norm".to_owned(), norm)];
             for (name, value) in terms.into_iter().chain(own) {
                 *sums.entry(name).or_default() += value / LOG_STEPS as f64;

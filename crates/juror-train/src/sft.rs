@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// One group in this many is held out.
-const HOLD_OUT: usize = 16;
+pub(crate) const HOLD_OUT: usize = 16;
 
 /// Runs all stages; returns the model's folder.
 ///
@@ -57,7 +57,7 @@ pub fn run(config: &SftConfig) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn write_model(
+pub(crate) fn write_model(
     folder: &Path,
     model: &NanoConfig,
     weights: BTreeMap<String, Tensor>,
