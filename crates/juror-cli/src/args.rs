@@ -157,7 +157,7 @@ pub enum TrainMethod {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         config: PathBuf,
     },
-    /// By rewarded rollouts: reasons and margin of a comparison together (Margin-Coupled GRPO)
+    /// By rewarded rollouts: reasons and margins together (Margin-Coupled GRPO)
     ///
     /// Starts from a model folder that `juror train sft` wrote; its body stays as it is. Prints the folder of the
     /// finished model, which `--model` opens.

@@ -8,8 +8,8 @@ use juror_lmm::decoder::Decoder;
 use juror_lmm::qwen2::Config;
 use juror_nn::params::{Init, Params};
 use juror_train::grpo::decoder::{DecoderActor, Question};
-use juror_train::grpo::{GrpoConfig, LossType, train};
-use juror_train::rewards::{Group, Reward, Rewards, Truth};
+use juror_train::grpo::{Actor, GrpoConfig, LossType, train};
+use juror_train::rewards::{Group, Reward, Rewards, TemporalConsistency, Truth};
 use rand::RngExt;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -93,11 +93,13 @@ fn run(config: &GrpoConfig, reward: impl Reward + 'static, dir: &Path) -> BTreeM
                 ids: (0..3 + i % 2).map(|_| rng.random_range(0..90)).collect(),
                 visual: None,
                 truth: Truth::default(),
+                disturbed: None,
             };
             Ok((0..count).map(|i| question(i, rng)).collect())
         }),
         text: Box::new(|ids| Ok(ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))),
         rewards: Rewards::default().with(1.0, reward),
+        temporal: None,
         stop_ids: vec![95],
         placeholder: u32::MAX,
         pad: 96,
@@ -187,6 +189,63 @@ fn accumulation_is_a_larger_batch_cut_in_pieces() {
         let off = once.iter().zip(&pieces).filter(|(a, b)| (*a - *b).abs() > 1e-5).count();
         assert!(off * 200 < once.len(), "{loss_type:?}: {off} of {}", once.len());
     }
+}
+
+/// The target itself, so that a test says who does better.
+struct Numbered;
+
+impl Reward for Numbered {
+    fn name(&self) -> &'static str {
+        "rank"
+    }
+
+    fn rate(&self, groups: &[Group]) -> Vec<Vec<f64>> {
+        groups.iter().map(|g| vec![g.truth.target; g.answers.len()]).collect()
+    }
+}
+
+#[test]
+fn the_temporal_bonus_is_held_against_rollouts_of_the_disturbed_copy() {
+    let weights: BTreeMap<String, Tensor> =
+        candle_core::safetensors::load(fixture("model.safetensors"), &Device::Cpu)
+            .unwrap()
+            .into_iter()
+            .collect();
+    let policy = decoder(&weights);
+    let question = |target: f64, disturbed: Option<f64>| {
+        let plain = |target| Question {
+            id: String::new(),
+            ids: vec![1, 2, 3],
+            visual: None,
+            truth: Truth { target, faults: Vec::new() },
+            disturbed: None,
+        };
+        Question { disturbed: disturbed.map(|t| Box::new(plain(t))), ..plain(target) }
+    };
+    let actor = DecoderActor {
+        policy: &policy,
+        sampler: &policy,
+        reference: None,
+        questions: Box::new(|_, _| Ok(Vec::new())),
+        text: Box::new(|_| Ok(String::new())),
+        rewards: Rewards::default().with(1.0, Numbered),
+        temporal: Some(TemporalConsistency::default()),
+        stop_ids: vec![95],
+        placeholder: u32::MAX,
+        pad: 96,
+    };
+    let rewarded = |questions: &[Question]| {
+        let rollouts = actor.sample(questions, &config(), 1).unwrap();
+        actor.reward(questions, &rollouts, &config(), 2).unwrap().column(0)
+    };
+    // The first does better than its disturbed copy, the second worse.
+    let both = rewarded(&[question(0.8, Some(0.2)), question(0.8, Some(0.9))]);
+    assert_eq!(both, [[0.8 + 0.3; 8], [0.8; 8]].concat());
+    // One question without a disturbed copy: no bonus for anybody.
+    assert_eq!(rewarded(&[question(0.8, Some(0.2)), question(0.8, None)]), [0.8; 16]);
+    // No reference, no divergence: an error, not a panic.
+    let rollouts = actor.sample(&[question(0.8, None)], &config(), 1).unwrap();
+    assert!(actor.reference(&[question(0.8, None)], &rollouts, 1.0).is_err());
 }
 
 #[test]

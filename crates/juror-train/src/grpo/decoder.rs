@@ -4,10 +4,13 @@
 //! sampler is a twin of the policy whose weights are the same memory without gradient (detached tensors share their
 //! storage), so that sampling builds no graph and always sees the newest weights.
 //!
+//! Where a question brings its [`disturbed`](Question::disturbed) copy, the temporal reward samples that too, as a
+//! baseline without gradient.
+//!
 //! Left out: prompts with positions in three axes (Qwen2.5-VL, Qwen3-VL), gradients into the visual tower.
 
 use super::{Actor, Forward, GrpoConfig, Rollout, token_statistics};
-use crate::rewards::{Answer, Group, Rewards, Table, Truth};
+use crate::rewards::{Answer, Group, Rewards, Table, TemporalConsistency, Truth};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use juror_lmm::decoder::Decoder;
@@ -26,6 +29,8 @@ pub struct Question {
     pub visual: Option<Tensor>,
     /// What is known of the answer.
     pub truth: Truth,
+    /// The same question about the same video with its frames out of order (`rewards::Perturbation`).
+    pub disturbed: Option<Box<Question>>,
 }
 
 /// Draws so many questions.
@@ -48,6 +53,9 @@ pub struct DecoderActor<'a> {
     pub text: Detokenise<'a>,
     /// What rollouts are rewarded for.
     pub rewards: Rewards,
+    /// The bonus for being better on intact videos than on disturbed ones; counts where all questions have a disturbed
+    /// copy.
+    pub temporal: Option<TemporalConsistency>,
     /// Tokens that end a completion.
     pub stop_ids: Vec<u32>,
     /// The token that visual tokens replace.
@@ -82,6 +90,17 @@ impl DecoderActor<'_> {
     }
 }
 
+/// Questions with what was answered, the rollouts of each side by side.
+fn groups(questions: &[Question], rollouts: &[Rollout]) -> Vec<Group> {
+    let answer = |rollout: &Rollout| Answer { text: rollout.text.clone(), margin: rollout.margin };
+    let each = rollouts.chunks((rollouts.len() / questions.len().max(1)).max(1));
+    let group = |(question, own): (&Question, &[Rollout])| Group {
+        truth: question.truth.clone(),
+        answers: own.iter().map(answer).collect(),
+    };
+    questions.iter().zip(each).map(group).collect()
+}
+
 impl Actor for DecoderActor<'_> {
     type Prompt = Question;
 
@@ -107,14 +126,21 @@ impl Actor for DecoderActor<'_> {
         completions.into_iter().flatten().map(rollout).collect()
     }
 
-    fn reward(&self, prompts: &[Question], rollouts: &[Rollout]) -> Result<Table> {
-        let answer = |rollout: &Rollout| Answer { text: rollout.text.clone(), margin: rollout.margin };
-        let groups: Vec<Group> = prompts
-            .iter()
-            .zip(rollouts.chunks(rollouts.len() / prompts.len().max(1)))
-            .map(|(q, own)| Group { truth: q.truth.clone(), answers: own.iter().map(answer).collect() })
-            .collect();
-        Ok(self.rewards.rate(&groups))
+    fn reward(
+        &self,
+        prompts: &[Question],
+        rollouts: &[Rollout],
+        config: &GrpoConfig,
+        seed: u64,
+    ) -> Result<Table> {
+        let mut table = self.rewards.rate(&groups(prompts, rollouts));
+        let disturbed: Option<Vec<Question>> =
+            prompts.iter().map(|q| q.disturbed.as_deref().cloned()).collect();
+        if let (Some(temporal), Some(disturbed)) = (&self.temporal, disturbed) {
+            let baseline = self.sample(&disturbed, config, seed)?;
+            temporal.apply(&mut table, &self.rewards.rate(&groups(&disturbed, &baseline)));
+        }
+        Ok(table)
     }
 
     fn forward(

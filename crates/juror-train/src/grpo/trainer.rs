@@ -17,8 +17,8 @@ use super::{Advantages, GrpoConfig, Scored, advantages, completion_mask, policy_
 use crate::engine::{Fit, StepGradients};
 use crate::rewards::{Table, mean, unbiased_variance};
 use anyhow::{Context, Result, ensure};
+use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
 use juror_nn::params::Params;
 use juror_nn::rng;
 use rand_chacha::ChaCha8Rng;
@@ -68,11 +68,17 @@ pub trait Actor {
     /// When tensor work fails.
     fn sample(&self, prompts: &[Self::Prompt], config: &GrpoConfig, seed: u64) -> Result<Vec<Rollout>>;
 
-    /// Rewards the completions of a whole round.
+    /// Rewards the completions of a whole round. `seed` is for whatever must be sampled besides (baselines).
     ///
     /// # Errors
     /// When a reward cannot be computed.
-    fn reward(&self, prompts: &[Self::Prompt], rollouts: &[Rollout]) -> Result<Table>;
+    fn reward(
+        &self,
+        prompts: &[Self::Prompt],
+        rollouts: &[Rollout],
+        config: &GrpoConfig,
+        seed: u64,
+    ) -> Result<Table>;
 
     /// Reads given completions with gradient. `advantages` are theirs, for a coupled loss.
     ///
@@ -166,14 +172,13 @@ fn sample_round<A: Actor>(
 ) -> Result<Round<A::Prompt>> {
     let k = config.num_generations;
     let micro_batches = config.gradient_accumulation_steps;
-    let prompts = actor.prompts(
-        config.prompts() * micro_batches,
-        &mut rng::stream(rng::derive_named(seed, "prompts"), &[number as u64]),
-    )?;
-    let draws = rng::derive_seed(rng::derive_named(seed, "rollouts"), &[number as u64]);
-    let rollouts = actor.sample(&prompts, config, draws)?;
+    let of_round = |name| rng::derive_seed(rng::derive_named(seed, name), &[number as u64]);
+    let wanted = config.prompts() * micro_batches;
+    let prompts = actor.prompts(wanted, &mut rng::stream(of_round("prompts"), &[]))?;
+    ensure!(prompts.len() == wanted, "{} prompts, {wanted} are needed", prompts.len());
+    let rollouts = actor.sample(&prompts, config, of_round("rollouts"))?;
     ensure!(rollouts.len() == prompts.len() * k, "{} rollouts of {} prompts", rollouts.len(), prompts.len());
-    let table = actor.reward(&prompts, &rollouts)?;
+    let table = actor.reward(&prompts, &rollouts, config, of_round("baselines"))?;
     let totals = table.totals();
     let advantages = advantages(&totals, k, config.scale_rewards);
     let terms = round_terms(&table, &advantages, &rollouts);
@@ -206,16 +211,16 @@ fn iterate<A: Actor>(config: &GrpoConfig, actor: &A, round: &mut Round<A::Prompt
         let prompts = &round.prompts[at * config.prompts()..][..config.prompts()];
         let forward = actor.forward(prompts, rollouts, advantages, config.temperature)?;
         let lengths: Vec<usize> = rollouts.iter().map(|r| r.tokens.len()).collect();
-        let longest = forward.logps.dim(1)?;
-        let mask =
-            completion_mask(&lengths, longest, &rollouts.iter().map(cut).collect::<Vec<_>>(), &Device::Cpu)?;
+        let (longest, device) = (forward.logps.dim(1)?, forward.logps.device());
+        let cut: Vec<bool> = rollouts.iter().map(cut).collect();
+        let mask = completion_mask(&lengths, longest, &cut, device)?;
         let per_row: Vec<f32> = advantages.iter().map(|a| *a as f32).collect();
         let scored = Scored {
             logps: &forward.logps,
             entropies: &forward.entropies,
             old_logps: round.old[at].as_ref(),
             ref_logps: round.reference[at].as_ref(),
-            advantages: &Tensor::new(per_row, &Device::Cpu)?,
+            advantages: &Tensor::new(per_row, device)?,
             mask: &mask,
         };
         let policy = policy_loss(config, &scored, micro_batches, tokens_in_step as f64)?;

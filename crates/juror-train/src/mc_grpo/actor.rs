@@ -234,7 +234,7 @@ impl Actor for NanoActor<'_> {
         Ok(Self::write(&self.library, &self.sampler, &self.speech, prompts, &writing)?.0)
     }
 
-    fn reward(&self, prompts: &[Pair], rollouts: &[Rollout]) -> Result<Table> {
+    fn reward(&self, prompts: &[Pair], rollouts: &[Rollout], _: &GrpoConfig, _: u64) -> Result<Table> {
         Ok(self.rewards.rate(&groups(&self.library, prompts, rollouts)))
     }
 
