@@ -157,6 +157,15 @@ pub enum TrainMethod {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         config: PathBuf,
     },
+    /// By rewarded rollouts: reasons and margins together (Margin-Coupled GRPO)
+    ///
+    /// Starts from a model folder that `juror train sft` wrote; its body stays as it is. Prints the folder of the
+    /// finished model, which `--model` opens.
+    McGrpo {
+        /// The configuration, such as configs/nano-mc-grpo.toml
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: PathBuf,
+    },
 }
 
 /// Tell what this machine has (FFmpeg, codecs, CPU features, memory, models) and what is missing

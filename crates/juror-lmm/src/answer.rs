@@ -49,14 +49,16 @@ pub fn read_score(text: &str, rule: ScoreRule) -> Reading<f64> {
             // The fallback of the published code, part of its reported results.
             Reading::Value(block.trim().replace(',', "").parse().unwrap_or(3.0))
         }
-        ScoreRule::VqaThinkerTraining => {
-            let answers = blocks(text, "answer");
-            match first_number(answers.last().copied().unwrap_or(text)) {
-                Some(number) => Reading::Value(number.value),
-                None => Reading::Unparsed("no number in the answer".into()),
-            }
-        }
+        ScoreRule::VqaThinkerTraining => match training_number(text) {
+            Some(number) => Reading::Value(number.value),
+            None => Reading::Unparsed("no number in the answer".into()),
+        },
     }
+}
+
+/// The number that [`ScoreRule::VqaThinkerTraining`] reads, with the decimals it was written with.
+pub fn training_number(text: &str) -> Option<Number> {
+    first_number(blocks(text, "answer").last().copied().unwrap_or(text))
 }
 
 fn read_in_range(text: &str, min: f64, max: f64) -> Reading<f64> {
@@ -120,9 +122,13 @@ fn blocks<'t>(text: &'t str, tag: &str) -> Vec<&'t str> {
     found
 }
 
-struct Number {
-    value: f64,
-    decimals: usize,
+/// A number as it was written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Number {
+    /// Its value.
+    pub value: f64,
+    /// Digits behind the point, zeros included.
+    pub decimals: usize,
 }
 
 fn first_number(text: &str) -> Option<Number> {

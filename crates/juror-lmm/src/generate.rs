@@ -230,8 +230,23 @@ pub fn generate(
 /// Places behind a shorter completion hold what its padding (token 0) would have; mask them.
 ///
 /// # Errors
-/// Another number of completions than prompts, none at all, or only empty ones.
+/// As [`completion_logits`].
 pub fn log_probs(decoder: &Decoder, prefill: &Prefill, completions: &[Vec<u32>]) -> Result<Tensor> {
+    let (logits, targets) = completion_logits(decoder, prefill, completions)?;
+    let all = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
+    Ok(all.gather(&targets.unsqueeze(2)?, 2)?.squeeze(2)?)
+}
+
+/// The logits that given completions, one per prompt, were drawn from, `[prompts, longest, vocab]` f32 with gradient,
+/// and the completions as a tensor `[prompts, longest]`, padded with token 0.
+///
+/// # Errors
+/// Another number of completions than prompts, none at all, or only empty ones.
+pub fn completion_logits(
+    decoder: &Decoder,
+    prefill: &Prefill,
+    completions: &[Vec<u32>],
+) -> Result<(Tensor, Tensor)> {
     let longest = completions.iter().map(Vec::len).max().unwrap_or(0);
     if completions.len() != prefill.pads.len() || longest == 0 {
         return Err(Error::Input(format!(
@@ -259,8 +274,7 @@ pub fn log_probs(decoder: &Decoder, prefill: &Prefill, completions: &[Vec<u32>])
     let hidden = decoder.forward(&input, &prefill.pads, None, |_, _| ())?;
     let prompt = prefill.embeds.dim(1)?;
     let logits = decoder.logits(&hidden.narrow(1, prompt - 1, longest)?)?.to_dtype(DType::F32)?;
-    let all = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
-    Ok(all.gather(&targets.unsqueeze(2)?, 2)?.squeeze(2)?)
+    Ok((logits, targets))
 }
 
 /// Probabilities of given tokens as the next one, relative to each other, with their logits divided by `temperature`

@@ -19,7 +19,7 @@
 
 use crate::config::{BodyTraining, BodyWeights};
 use crate::data::groups::{Example, GroupFile};
-use crate::engine::{BatchLoss, Fit};
+use crate::engine::{BatchLoss, Fit, scalar};
 use anyhow::Result;
 use candle_core::{D, Device, Tensor};
 use juror_lmm::nano::{
@@ -150,7 +150,7 @@ impl<'a> Batch<'a> {
         let mut log = Vec::with_capacity(terms.len());
         for (name, weight, term) in &terms {
             loss = (loss + (term * *weight)?)?;
-            log.push((*name, f64::from(term.to_scalar::<f32>()?)));
+            log.push((*name, scalar(term)?));
         }
         Ok(BatchLoss { loss, terms: log })
     }

@@ -13,7 +13,7 @@
 use crate::body::softplus;
 use crate::config::LanguageTraining;
 use crate::data::groups::{Example, GroupFile};
-use crate::engine::{BatchLoss, Fit};
+use crate::engine::{BatchLoss, Fit, scalar};
 use crate::language::{self, Known};
 use anyhow::{Context, Result, ensure};
 use candle_core::{D, Device, IndexOp, Tensor};
@@ -40,7 +40,7 @@ const MAX_TEXT: usize = 180;
 pub struct Library<'a> {
     /// First dimension: examples in order.
     features: VideoFeatures,
-    examples: Vec<&'a Example>,
+    pub(crate) examples: Vec<&'a Example>,
     /// Range of each group's examples.
     groups: Vec<std::ops::Range<usize>>,
 }
@@ -68,7 +68,7 @@ impl<'a> Library<'a> {
         Ok(Self { features: concatenate(&all)?, examples, groups: ranges })
     }
 
-    fn select(&self, rows: &[usize]) -> Result<VideoFeatures> {
+    pub(crate) fn select(&self, rows: &[usize]) -> Result<VideoFeatures> {
         let rows: Vec<u32> = rows.iter().map(|&r| r as u32).collect();
         let rows = Tensor::new(rows, &Device::Cpu)?;
         let pick = |t: &Tensor| t.index_select(&rows, 0);
@@ -82,7 +82,7 @@ impl<'a> Library<'a> {
         })
     }
 
-    fn known(&self, row: usize) -> Known<'a> {
+    pub(crate) fn known(&self, row: usize) -> Known<'a> {
         let example = self.examples[row];
         Known {
             version: &example.version,
@@ -93,7 +93,7 @@ impl<'a> Library<'a> {
     }
 
     /// Margin of `a` over `b` in points.
-    fn margin(&self, a: usize, b: usize) -> f64 {
+    pub(crate) fn margin(&self, a: usize, b: usize) -> f64 {
         4.0 * (self.examples[a].quality - self.examples[b].quality)
     }
 
@@ -104,7 +104,7 @@ impl<'a> Library<'a> {
         f32::from(i8::from(better(a, b)) - i8::from(better(b, a)))
     }
 
-    fn draw_pair(&self, rng: &mut impl Rng) -> Result<(usize, usize)> {
+    pub(crate) fn draw_pair(&self, rng: &mut impl Rng) -> Result<(usize, usize)> {
         let group = self.groups.choose(rng).context("no group")?.clone();
         let other = if rng.random::<f64>() < CROSS_SHARE {
             self.groups.choose(rng).context("no group")?.clone()
@@ -252,10 +252,6 @@ fn pairs(
         }
     }
     Ok(BatchLoss { terms, loss })
-}
-
-fn scalar(t: &Tensor) -> Result<f64> {
-    Ok(f64::from(t.to_scalar::<f32>()?))
 }
 
 /// Mean of `softplus(-4 order margin)` where the order (1: A is better, -1: B) is known; 0 where it is not.

@@ -4,6 +4,7 @@
 //! resumed run goes on to the same bits. NaN or infinite loss stops the run at the last good checkpoint.
 
 use anyhow::{Context, Result, bail};
+use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 use juror_nn::checkpoint::{CheckpointFolder, TrainingState};
@@ -43,6 +44,21 @@ pub struct BatchLoss {
     pub terms: Vec<(&'static str, f64)>,
 }
 
+/// The gradients of one step, for stages that make them themselves (several backward passes to a step).
+pub struct StepGradients {
+    /// Summed over the step; `None` where the step has nothing to teach: the weights stay.
+    pub grads: Option<GradStore>,
+    /// The loss.
+    pub loss: f64,
+    /// Whatever else is logged.
+    pub terms: Vec<(String, f64)>,
+}
+
+/// The value of a scalar tensor.
+pub(crate) fn scalar(t: &Tensor) -> Result<f64> {
+    Ok(f64::from(t.to_scalar::<f32>()?))
+}
+
 /// Steps between lines of the log.
 const LOG_STEPS: usize = 20;
 
@@ -57,6 +73,25 @@ impl Fit {
         dir: &Path,
         params: &Params,
         mut batch_loss: impl FnMut(usize) -> Result<BatchLoss>,
+    ) -> Result<BTreeMap<String, Tensor>> {
+        self.run_gradients(dir, params, |step| {
+            let BatchLoss { loss, terms } = batch_loss(step)?;
+            let value = scalar(&loss)?;
+            let grads = if value.is_finite() { Some(loss.backward()?) } else { None };
+            let terms = terms.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            Ok(StepGradients { grads, loss: value, terms })
+        })
+    }
+
+    /// As [`Fit::run`], for a stage that makes its gradients itself.
+    ///
+    /// # Errors
+    /// As [`Fit::run`].
+    pub fn run_gradients(
+        &self,
+        dir: &Path,
+        params: &Params,
+        mut gradients: impl FnMut(usize) -> Result<StepGradients>,
     ) -> Result<BTreeMap<String, Tensor>> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let variables = params.variables();
@@ -80,21 +115,24 @@ impl Fit {
             Schedule::Cosine { warmup: self.warmup_steps as u64, total: self.steps as u64, floor: 0.01 };
         let mut log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log.jsonl"))?;
         let bar = self.progress(done)?;
-        let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+        let mut sums: BTreeMap<String, f64> = BTreeMap::new();
         let started = Instant::now();
         let first = done;
         for step in done..self.steps {
-            let BatchLoss { loss, terms } = batch_loss(step)?;
-            let value = f64::from(loss.to_scalar::<f32>()?);
-            if !value.is_finite() {
-                bail!("{}: the loss of step {step} is {value}; the last good checkpoint is kept", self.name);
+            let StepGradients { grads, loss, terms } = gradients(step)?;
+            if !loss.is_finite() {
+                bail!("{}: the loss of step {step} is {loss}; the last good checkpoint is kept", self.name);
             }
-            let mut grads = loss.backward()?;
-            let norm = clip_global_norm(&mut grads, &variables, self.max_grad_norm)?;
-            optimizer.set_lr(self.learning_rate * schedule.factor(step as u64));
-            optimizer.step(&grads)?;
+            let mut norm = 0.0;
+            if let Some(mut grads) = grads {
+                norm = clip_global_norm(&mut grads, &variables, self.max_grad_norm)?;
+                optimizer.set_lr(self.learning_rate * schedule.factor(step as u64));
+                optimizer.step(&grads)?;
+            }
+            // Also without a step, since a resumed average counts steps.
             average.update(&variables)?;
-            for (name, value) in terms.into_iter().chain([("loss", value), ("grad_norm", norm)]) {
+            let own = [("loss".to_owned(), loss), ("grad_norm".to_owned(), norm)];
+            for (name, value) in terms.into_iter().chain(own) {
                 *sums.entry(name).or_default() += value / LOG_STEPS as f64;
             }
             if (step + 1) % LOG_STEPS == 0 {

@@ -24,7 +24,7 @@ pub struct Known<'a> {
 }
 
 /// Below this level a distortion is not worth a word.
-const UNSEEN_LEVEL: f64 = 0.6;
+pub(crate) const UNSEEN_LEVEL: f64 = 0.6;
 
 /// The comparison of two videos, `<think>` to `</answer>`; `margin` in points, positive when A is better.
 pub fn comparison(a: &Known<'_>, b: &Known<'_>, margin: f64, rng: &mut impl Rng) -> String {

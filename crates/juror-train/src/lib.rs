@@ -1,10 +1,14 @@
 //! From unlabelled video to a better judge: simulators' labels, training, validation.
 
 pub mod body;
+pub mod confidence;
 pub mod config;
 pub mod data;
 pub mod decoder;
 pub mod engine;
+pub mod grpo;
 pub mod language;
+pub mod mc_grpo;
+pub mod rewards;
 pub mod sft;
 pub mod validate;

@@ -32,10 +32,7 @@ pub fn run(config: &SftConfig) -> Result<PathBuf> {
     let model = NanoConfig::default();
     let sources = sources::list(&config.data, config.seed)?;
     let all = groups::prepare(&config.data, &model, &sources, &groups::folder(&config.run_dir))?;
-    let (held_out, training): (Vec<_>, Vec<_>) =
-        all.into_iter().enumerate().partition(|(i, _)| i % HOLD_OUT == HOLD_OUT - 1);
-    let strip = |groups: Vec<(usize, GroupFile)>| groups.into_iter().map(|(_, g)| g).collect::<Vec<_>>();
-    let (held_out, training) = (strip(held_out), strip(training));
+    let (training, held_out) = hold_out(all);
 
     let mut weights =
         body::train(&config.body, &model, &training, config.seed, &config.run_dir.join("body"))?;
@@ -53,26 +50,39 @@ pub fn run(config: &SftConfig) -> Result<PathBuf> {
     )?;
     weights.extend(language);
     let folder = config.run_dir.join("model");
-    write_model(&folder, &model, weights, &tokenizer)?;
-    let calibration = calibrate(&Nano::from_folder(&folder)?, &held_out)?;
-    write_config(&folder, &NanoConfig { calibration, ..model })?;
+    write_model(&folder, &model, weights, &tokenizer, &held_out)?;
     Ok(folder)
 }
 
-fn write_model(
+/// Groups to train on, and those kept from it.
+pub(crate) fn hold_out(all: Vec<GroupFile>) -> (Vec<GroupFile>, Vec<GroupFile>) {
+    let (mut training, mut held_out) = (Vec::new(), Vec::new());
+    for (i, group) in all.into_iter().enumerate() {
+        if i % HOLD_OUT == HOLD_OUT - 1 { held_out.push(group) } else { training.push(group) }
+    }
+    (training, held_out)
+}
+
+/// Writes a model folder, calibrated on `held_out`; with no group there, `model`'s calibration stays.
+pub(crate) fn write_model(
     folder: &Path,
     model: &NanoConfig,
     weights: BTreeMap<String, Tensor>,
     tokenizer: &str,
+    held_out: &[GroupFile],
 ) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let write_config = |model: &NanoConfig| -> Result<()> {
+        Ok(std::fs::write(folder.join("config.json"), serde_json::to_string_pretty(model)? + "\n")?)
+    };
     save_tensors(weights, &folder.join("model.safetensors"), Precision::F16)?;
     std::fs::write(folder.join("tokenizer.json"), tokenizer)?;
-    write_config(folder, model)
-}
-
-fn write_config(folder: &Path, model: &NanoConfig) -> Result<()> {
-    Ok(std::fs::write(folder.join("config.json"), serde_json::to_string_pretty(model)? + "\n")?)
+    write_config(model)?;
+    if !held_out.is_empty() {
+        let calibration = calibrate(&Nano::from_folder(folder)?, held_out)?;
+        write_config(&NanoConfig { calibration, ..model.clone() })?;
+    }
+    Ok(())
 }
 
 /// Root-mean-square errors, in points, of margins and scores on groups that training never saw.
@@ -94,6 +104,6 @@ fn calibrate(nano: &Nano, groups: &[GroupFile]) -> Result<Calibration> {
             seen.push((watched, points));
         }
     }
-    let rms = |sum: f64, n: f64, fallback: f64| if n > 0.0 { (sum / n).sqrt() } else { fallback };
-    Ok(Calibration { margin_sd: rms(margin, pairs, 0.5), score_sd: rms(score, videos, 0.5) })
+    let rms = |sum: f64, n: f64| (sum / f64::max(n, 1.0)).sqrt();
+    Ok(Calibration { margin_sd: rms(margin, pairs), score_sd: rms(score, videos) })
 }

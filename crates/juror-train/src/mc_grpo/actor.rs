@@ -1,0 +1,278 @@
+//! `nano`'s decoder as the policy: it reads the tokens of both videos, writes reasons, and its head reads the margin from
+//! the state behind them.
+//!
+//! ```text
+//! [A tokens][B tokens] <|compare|> c_1 c_2 .. c_n        h_0 (question) draws c_1, h_j draws c_j+1
+//! q = head(h_0), m^ = head(h_n-1): the state that drew the last token, stop token or not
+//! ```
+//!
+//! The sampler is a twin of the policy on the same memory without gradient, so that sampling builds no graph; the
+//! reference is a frozen copy of the start. All rows of a round are sampled together; each draws from its own stream.
+
+use super::config::Coupling;
+use super::loss::{Margins, coupled_loss};
+use super::pairs::{self, Pair};
+use crate::decoder::Library;
+use crate::grpo::{Actor, Forward, GrpoConfig, Rollout, token_statistics};
+use crate::rewards::{Answer, Group, Rewards, Table};
+use anyhow::{Context, Result, ensure};
+use candle_core::{Device, IndexOp, Tensor};
+use juror_lmm::nano::{COMPARE, Cache, Decoder, END};
+use juror_nn::rng;
+use juror_nn::sampling::Sampling;
+use rand_chacha::ChaCha8Rng;
+use tokenizers::Tokenizer;
+
+/// The language of the decoder.
+pub struct Speech {
+    tokenizer: Tokenizer,
+    compare: u32,
+    end: u32,
+}
+
+impl Speech {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When it is none, or lacks a special piece.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| anyhow::anyhow!("tokenizer: {e}"))?;
+        let piece = |name| {
+            tokenizer.token_to_id(name).with_context(|| format!("tokenizer: it has no piece `{name}`"))
+        };
+        Ok(Self { compare: piece(COMPARE)?, end: piece(END)?, tokenizer })
+    }
+
+    fn text(&self, ids: &[u32]) -> Result<String> {
+        self.tokenizer.decode(ids, false).map_err(|e| anyhow::anyhow!("tokenizer: {e}"))
+    }
+}
+
+/// How a decoder writes.
+pub struct Writing<'a> {
+    /// How tokens are drawn.
+    pub sampling: &'a Sampling,
+    /// Completions per prompt.
+    pub rollouts: usize,
+    /// Tokens at which a completion is cut.
+    pub max_tokens: usize,
+    /// Of all draws.
+    pub seed: u64,
+}
+
+/// Everything a round needs.
+pub struct NanoActor<'a> {
+    /// Built on variables.
+    pub policy: Decoder,
+    /// The same weights without gradient.
+    pub sampler: Decoder,
+    /// Frozen at the start.
+    pub reference: Decoder,
+    /// The language.
+    pub speech: Speech,
+    /// Where pairs are drawn from.
+    pub library: Library<'a>,
+    /// Bounds of the strata of |margin|.
+    pub strata: Vec<f64>,
+    /// What rollouts are rewarded for.
+    pub rewards: Rewards,
+    /// The coupled terms.
+    pub coupling: Coupling,
+}
+
+/// Prompts as tensors, each `times` over.
+struct Shown {
+    videos: Tensor, // [rows, tokens of both videos, hidden]
+    rank_a: Tensor, // [rows]
+    rank_b: Tensor, // [rows]
+}
+
+/// One pass over given completions.
+pub(super) struct Read {
+    pub(super) logps: Tensor, // [rows, longest]
+    entropies: Tensor,        // [rows, longest]
+    hidden: Tensor,           // [rows, longest, hidden]: the state that drew each token
+    shown: Shown,
+}
+
+impl NanoActor<'_> {
+    fn show(library: &Library<'_>, decoder: &Decoder, prompts: &[Pair], times: usize) -> Result<Shown> {
+        let rows = |row: fn(&Pair) -> usize| prompts.iter().map(row).collect::<Vec<_>>();
+        let (a, b) = (library.select(&rows(|p| p.a))?, library.select(&rows(|p| p.b))?);
+        let repeated: Vec<u32> =
+            (0..prompts.len() as u32).flat_map(|p| std::iter::repeat_n(p, times)).collect();
+        let repeated = Tensor::new(repeated, &Device::Cpu)?;
+        let repeat = |t: Tensor| t.contiguous()?.index_select(&repeated, 0);
+        Ok(Shown {
+            videos: repeat(Tensor::cat(&[decoder.project(&a, 0)?, decoder.project(&b, 1)?], 1)?)?,
+            rank_a: repeat(a.rank()?)?,
+            rank_b: repeat(b.rank()?)?,
+        })
+    }
+
+    /// Writes completions, prompt by prompt, and the margin right after the question of each prompt.
+    ///
+    /// # Errors
+    /// When tensor work fails or logits are no numbers.
+    pub fn write(
+        library: &Library<'_>,
+        decoder: &Decoder,
+        speech: &Speech,
+        prompts: &[Pair],
+        writing: &Writing<'_>,
+    ) -> Result<(Vec<Rollout>, Vec<f64>)> {
+        let shown = Self::show(library, decoder, prompts, writing.rollouts)?;
+        let (rows, prefix, _) = shown.videos.dims3()?;
+        ensure!(prefix + 1 < decoder.max_len(), "{prefix} video tokens leave no room to write");
+        let longest = writing.max_tokens.min(decoder.max_len() - prefix - 1);
+        let stream = |row: usize| {
+            let (prompt, rollout) = (row / writing.rollouts, row % writing.rollouts);
+            rng::stream(writing.seed, &[prompt as u64, rollout as u64])
+        };
+        let mut streams: Vec<ChaCha8Rng> = (0..rows).map(stream).collect();
+        let mut rollouts = vec![Rollout::default(); rows];
+        let mut questions = Vec::new();
+        let mut cache = Cache::default();
+        let mut next = vec![speech.compare; rows];
+        for step in 0..longest {
+            let token = decoder.embed(&Tensor::from_vec(next.clone(), (rows, 1), &Device::Cpu)?)?;
+            let x = if step == 0 { Tensor::cat(&[&shown.videos, &token], 1)? } else { token };
+            let hidden = decoder.forward(&x, Some(&mut cache))?;
+            let hidden = hidden.i((.., hidden.dim(1)? - 1))?.contiguous()?; // [rows, hidden]
+            let margins: Vec<f32> = decoder.margin(&hidden, &shown.rank_a, &shown.rank_b)?.to_vec1()?;
+            if step == 0 {
+                questions = margins.iter().step_by(writing.rollouts).map(|m| f64::from(*m)).collect();
+            }
+            let logits = decoder.logits(&hidden)?.to_vec2::<f32>()?;
+            for (row, rollout) in rollouts.iter_mut().enumerate().filter(|(_, r)| !r.stopped) {
+                let drawn = writing.sampling.draw(&logits[row], &rollout.tokens, &mut streams[row]);
+                let (token, _) = drawn.context("the decoder's logits are no numbers")?;
+                rollout.tokens.push(token);
+                rollout.margin = Some(f64::from(margins[row]));
+                rollout.stopped = token == speech.end;
+                next[row] = token;
+            }
+            if rollouts.iter().all(|rollout| rollout.stopped) {
+                break;
+            }
+        }
+        for rollout in &mut rollouts {
+            let written = rollout.tokens.len() - usize::from(rollout.stopped);
+            rollout.text = speech.text(&rollout.tokens[..written])?;
+        }
+        Ok((rollouts, questions))
+    }
+
+    pub(super) fn read(
+        &self,
+        decoder: &Decoder,
+        prompts: &[Pair],
+        rollouts: &[Rollout],
+        temperature: f64,
+    ) -> Result<Read> {
+        let shown = Self::show(&self.library, decoder, prompts, rollouts.len() / prompts.len().max(1))?;
+        let longest = rollouts.iter().map(|r| r.tokens.len()).max().context("no rollouts")?;
+        let at = |rollout: &Rollout, i: usize| rollout.tokens.get(i).copied().unwrap_or(self.speech.end);
+        let padded = |from: fn(usize) -> Option<usize>| -> Vec<u32> {
+            let token = |r: &Rollout, i| from(i).map_or(self.speech.compare, |i| at(r, i));
+            rollouts.iter().flat_map(|r| (0..longest).map(|i| token(r, i)).collect::<Vec<_>>()).collect()
+        };
+        let shape = (rollouts.len(), longest);
+        let inputs = Tensor::from_vec(padded(|i| i.checked_sub(1)), shape, &Device::Cpu)?;
+        let targets = Tensor::from_vec(padded(Some), shape, &Device::Cpu)?;
+        let x = Tensor::cat(&[&shown.videos, &decoder.embed(&inputs)?], 1)?;
+        let hidden = decoder.forward(&x, None)?;
+        let hidden = hidden.narrow(1, shown.videos.dim(1)?, longest)?.contiguous()?; // [rows, longest, hidden]
+        let (logps, entropies) = token_statistics(&decoder.logits(&hidden)?, &targets, temperature)?;
+        Ok(Read { logps, entropies, hidden, shown })
+    }
+
+    /// Margins `[rows chosen]` read from the states at (row, token).
+    pub(super) fn margins(
+        &self,
+        read: &Read,
+        places: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<Tensor> {
+        let (rows, longest, width) = read.hidden.dims3()?;
+        let (rows_at, states): (Vec<u32>, Vec<u32>) =
+            places.map(|(row, token)| (row as u32, (row * longest + token) as u32)).unzip();
+        let rows_at = Tensor::new(rows_at, &Device::Cpu)?;
+        let hidden = read.hidden.reshape((rows * longest, width))?;
+        let hidden = hidden.index_select(&Tensor::new(states, &Device::Cpu)?, 0)?;
+        let (a, b) =
+            (read.shown.rank_a.index_select(&rows_at, 0)?, read.shown.rank_b.index_select(&rows_at, 0)?);
+        Ok(self.policy.margin(&hidden, &a, &b)?)
+    }
+}
+
+/// Rewards of rollouts, prompt by prompt.
+#[must_use]
+pub fn groups(library: &Library<'_>, prompts: &[Pair], rollouts: &[Rollout]) -> Vec<Group> {
+    let k = rollouts.len() / prompts.len().max(1);
+    let answer = |r: &Rollout| Answer { text: r.text.clone(), margin: r.margin };
+    let group = |(pair, own): (&Pair, &[Rollout])| Group {
+        truth: pairs::truth(library, pair),
+        answers: own.iter().map(answer).collect(),
+    };
+    prompts.iter().zip(rollouts.chunks(k.max(1))).map(group).collect()
+}
+
+impl Actor for NanoActor<'_> {
+    type Prompt = Pair;
+
+    fn prompts(&self, count: usize, rng: &mut ChaCha8Rng) -> Result<Vec<Pair>> {
+        pairs::draw(&self.library, &self.strata, count, rng)
+    }
+
+    fn sample(&self, prompts: &[Pair], config: &GrpoConfig, seed: u64) -> Result<Vec<Rollout>> {
+        let writing = Writing {
+            sampling: &config.sampling(),
+            rollouts: config.num_generations,
+            max_tokens: config.max_completion_length,
+            seed,
+        };
+        Ok(Self::write(&self.library, &self.sampler, &self.speech, prompts, &writing)?.0)
+    }
+
+    fn reward(&self, prompts: &[Pair], rollouts: &[Rollout], _: &GrpoConfig, _: u64) -> Result<Table> {
+        Ok(self.rewards.rate(&groups(&self.library, prompts, rollouts)))
+    }
+
+    fn forward(
+        &self,
+        prompts: &[Pair],
+        rollouts: &[Rollout],
+        advantages: &[f64],
+        temperature: f64,
+    ) -> Result<Forward> {
+        let read = self.read(&self.policy, prompts, rollouts, temperature)?;
+        let k = rollouts.len() / prompts.len().max(1);
+        let last = rollouts.iter().enumerate().map(|(row, r)| (row, r.tokens.len().saturating_sub(1)));
+        let targets: Vec<f64> = prompts.iter().map(|p| p.target).collect();
+        let margins = Margins {
+            behind: &self.margins(&read, last)?,
+            question: &self.margins(&read, (0..prompts.len()).map(|p| (p * k, 0)))?,
+            targets: &targets,
+            advantages,
+        };
+        let (coupled, terms) = coupled_loss(&self.coupling, &margins)?;
+        Ok(Forward { logps: read.logps, entropies: read.entropies, coupled: Some(coupled), terms })
+    }
+
+    fn reference(&self, prompts: &[Pair], rollouts: &[Rollout], temperature: f64) -> Result<Tensor> {
+        Ok(self.read(&self.reference, prompts, rollouts, temperature)?.logps.detach())
+    }
+
+    fn couples(&self) -> bool {
+        true
+    }
+
+    fn describe(&self, prompt: &Pair) -> serde_json::Value {
+        let video = |row: usize| {
+            let steps = &self.library.examples[row].version.steps;
+            let names: Vec<String> = steps.iter().map(|s| format!("{}:{:.1}", s.kind, s.level)).collect();
+            if names.is_empty() { "source".to_owned() } else { names.join(",") }
+        };
+        serde_json::json!({"a": video(prompt.a), "b": video(prompt.b), "target": prompt.target})
+    }
+}

@@ -1,0 +1,167 @@
+//! Margin-Coupled GRPO for `nano`: reasons and margins of a comparison trained together (`docs/mc-grpo.md`).
+//!
+//! `juror train mc-grpo` starts from a model folder. K sampled rollouts reason about a pair in each order; each ends in a
+//! margin, in points, read by the head from the state behind the reasons. Rewards (form, side, margin, distortions)
+//! make advantages; the policy loss trains the words, and a regression of the margins, weighted by the same advantages,
+//! trains head and states; so the reward sees the margin and the margin sees the reasons. The body is frozen.
+//!
+//! The idea is VersusQ's (arXiv 2605.21130), whose published part is no more than that; the equations are ours.
+//!
+//! ```text
+//! RUN/decoder/         checkpoints, log.jsonl, rollouts.jsonl
+//! RUN/report.json      figures on held-out pairs, before and after
+//! RUN/model/           opens with --model
+//! ```
+//!
+//! Left out: gradients into the body; the calibration of the start model is kept.
+
+mod actor;
+mod config;
+mod loss;
+mod measure;
+mod pairs;
+#[cfg(test)]
+mod tests;
+
+pub use config::{Coupling, McGrpoConfig, PairConfig, RewardConfig, RolloutWeights, Trained};
+pub use measure::Figures;
+pub use pairs::Pair;
+
+use crate::data::groups::{self, GroupFile};
+use crate::data::sources;
+use crate::decoder::Library;
+use crate::grpo;
+use crate::rewards::{Attribution, Format, MarginBell, Preference, Rewards};
+use crate::sft::{hold_out, write_model};
+use actor::{NanoActor, Speech};
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
+use juror_lmm::nano::{Body, Decoder, NanoConfig};
+use juror_nn::params::Params;
+use juror_nn::rng;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Report {
+    /// The start model on held-out pairs; `null` where no group is held out.
+    pub before: Option<Figures>,
+    /// The trained one on the same pairs.
+    pub after: Option<Figures>,
+}
+
+/// A model folder, read.
+struct Start {
+    config: NanoConfig,
+    tokenizer: String,
+    params: Params,
+    body: Body,
+}
+
+impl Start {
+    /// The model and, on its variables, the policy.
+    fn open(folder: &Path, trained: Trained, seed: u64) -> Result<(Self, Decoder)> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let context = || format!("in {}", folder.display());
+        let config: NanoConfig =
+            serde_json::from_str(&read("config.json")?).context("config.json").with_context(context)?;
+        config.check().with_context(context)?;
+        let tokenizer = read("tokenizer.json")?;
+        let params = Params::load_for_training(&folder.join("model.safetensors"), seed, &Device::Cpu)?;
+        params.freeze("body.");
+        if trained == Trained::Head {
+            let parts =
+                ["projector", "slot", "owner", "video_norm", "embedding", "position", "blocks", "norm"];
+            parts.iter().for_each(|part| params.freeze(&format!("decoder.{part}")));
+        }
+        let body = Body::new(&params, &config)?;
+        let policy = Decoder::new(&params, &config)?;
+        params.verify().with_context(context)?;
+        Ok((Self { config, tokenizer, params, body }, policy))
+    }
+
+    /// A decoder without gradient on these weights.
+    fn frozen(&self, weights: BTreeMap<String, Tensor>) -> Result<Decoder> {
+        Ok(Decoder::new(&Params::from_tensors(weights, &Device::Cpu)?, &self.config)?)
+    }
+}
+
+/// Runs the training; returns the model's folder.
+///
+/// # Errors
+/// When data or model cannot be read or a step fails; what was saved is used by the next run.
+pub fn run(config: &McGrpoConfig) -> Result<PathBuf> {
+    config.check()?;
+    let (start, policy) = Start::open(&config.model, config.coupling.trained, config.seed)?;
+    let sources = sources::list(&config.data, config.seed)?;
+    let folder = config.groups_dir.clone().unwrap_or_else(|| groups::folder(&config.run_dir));
+    let all = groups::prepare(&config.data, &start.config, &sources, &folder)?;
+    let (training, held_out) = hold_out(all);
+
+    // Copies: the variables' own memory changes under training.
+    let copied = start.params.tensors().into_iter().map(|(name, t)| Ok((name, t.copy()?)));
+    let copied = copied.collect::<Result<BTreeMap<_, _>>>()?;
+    let rewards = &config.rewards;
+    let actor = NanoActor {
+        policy,
+        sampler: start.frozen(start.params.tensors())?,
+        reference: start.frozen(copied.clone())?,
+        speech: Speech::from_bytes(start.tokenizer.as_bytes())?,
+        library: Library::new(&start.body, &training)?,
+        strata: config.pairs.strata.clone(),
+        rewards: Rewards::default()
+            .with(rewards.format, Format)
+            .with(rewards.preference, Preference { tie: rewards.tie, side: rewards.side })
+            .with(rewards.margin, MarginBell { sigma: rewards.sigma })
+            .with(rewards.attribution, Attribution),
+        coupling: config.coupling.clone(),
+    };
+    let trained = grpo::train(
+        "mc-grpo",
+        &config.grpo,
+        &start.params,
+        &actor,
+        config.seed,
+        &config.run_dir.join("decoder"),
+    )?;
+    let mut weights = copied;
+    weights.extend(trained);
+
+    let report = report(config, &start, &actor, &held_out, &weights)?;
+    let path = config.run_dir.join("report.json");
+    std::fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let folder = config.run_dir.join("model");
+    write_model(&folder, &start.config, weights, &start.tokenizer, &held_out)?;
+    Ok(folder)
+}
+
+/// Figures on pairs of groups that were held out, before and after.
+fn report(
+    config: &McGrpoConfig,
+    start: &Start,
+    actor: &NanoActor<'_>,
+    held_out: &[GroupFile],
+    weights: &BTreeMap<String, Tensor>,
+) -> Result<Report> {
+    if held_out.is_empty() || config.pairs.held_out == 0 {
+        return Ok(Report { before: None, after: None });
+    }
+    let library = Library::new(&start.body, held_out)?;
+    let mut rng = rng::stream(rng::derive_named(config.seed, "held-out pairs"), &[]);
+    let prompts = pairs::draw(&library, &config.pairs.strata, 2 * config.pairs.held_out, &mut rng)?;
+    let figures = |decoder: &Decoder| {
+        let longest = config.grpo.max_completion_length;
+        measure::measure(&library, decoder, &actor.speech, &prompts, &config.rewards, longest)
+    };
+    let report =
+        Report { before: figures(&actor.reference)?, after: figures(&start.frozen(weights.clone())?)? };
+    tracing::info!("held-out pairs before: {:?}", report.before);
+    tracing::info!("held-out pairs after:  {:?}", report.after);
+    Ok(report)
+}
