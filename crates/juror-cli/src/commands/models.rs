@@ -76,6 +76,11 @@ pub fn run(args: &ModelsArgs) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::All;
     if args.need {
         for model in &mut report.models {
+            // The cache is shared: what is none of ours is an error only where it was asked for.
+            if args.models.is_empty() && (model.family.is_none() || !model.complete) {
+                model.need = Some(None);
+                continue;
+            }
             model.need = Some(need(model).unwrap_or_else(|error| {
                 outcome = Outcome::Some;
                 complain(&format!("error: {error:#}"));

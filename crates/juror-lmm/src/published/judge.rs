@@ -49,13 +49,16 @@ pub fn open_named(folder: &Path, name: &str) -> Result<Box<dyn Lmm>> {
     Ok(Box::new(published))
 }
 
-/// The published family of a folder; `None` for a trained nano, whose `config.json` names none.
+/// The published family of a folder; `None` for a trained nano.
 ///
 /// # Errors
 /// No `config.json`, or a family that is not supported.
 pub fn family(folder: &Path) -> Result<Option<Family>> {
     let config: serde_json::Value = crate::config::read(&folder.join("config.json"))?;
-    if config.get("model_type").is_none() { Ok(None) } else { Family::detect(folder).map(Some) }
+    match config.get("model_type").and_then(serde_json::Value::as_str) {
+        Some("nano") => Ok(None),
+        _ => Family::detect(folder).map(Some),
+    }
 }
 
 impl Published {

@@ -20,12 +20,12 @@ pub const KNOWN: [Known; 4] = [
     Known {
         name: "vqathinker",
         repo: "kkkkkklinhan/InternVL3-VQAThinker-8B",
-        about: "VQAThinker: InternVL3-8B with SlowFast, writes scores",
+        about: "VQAThinker, writes scores",
     },
     Known {
         name: "w2s-vqa",
         repo: "kkkkkklinhan/llava_qwen_slowfast_w2s_stage3",
-        about: "W2S-VQA: LLaVA-OneVision-7B with SlowFast, compares",
+        about: "W2S-VQA, compares",
     },
     Known {
         name: "qwen3-vl-4b",
