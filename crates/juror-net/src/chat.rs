@@ -217,7 +217,7 @@ impl Client {
         }
         let timeout = Some(service.patience.timeout);
         // An answer is never worth following elsewhere with a key in hand.
-        let agent = http::settings().timeout_global(timeout).max_redirects(0).build().new_agent();
+        let agent = http::settings(&base).timeout_global(timeout).max_redirects(0).build().new_agent();
         let free = Mutex::new(service.concurrency);
         Ok(Self { agent, url: format!("{base}/chat/completions"), service, free, freed: Condvar::new() })
     }

@@ -3,7 +3,8 @@
 //! Tried again are lost connections, answers that break off, time limits, and the statuses that speak of a passing state
 //! (408, 425, 429, 500, 502, 503, 504). The pause doubles from try to try; where the server asks for a longer one in
 //! seconds (`Retry-After`) it gets it, up to a minute. Dates in `Retry-After` are left out: no inference server sends
-//! them. Proxies are taken from the environment (`HTTPS_PROXY` and so on), as `ureq` does.
+//! them. Proxies are taken from the environment (`HTTPS_PROXY` and so on), as `ureq` does, but not for servers on this
+//! machine.
 
 use std::fmt;
 use std::time::Duration;
@@ -130,12 +131,22 @@ impl Patience {
     }
 }
 
-/// Settings that all conversations share.
-pub(crate) fn settings() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
-    ureq::Agent::config_builder()
+/// Settings that all conversations with the server at `url` share.
+pub(crate) fn settings(url: &str) -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
+    let settings = ureq::Agent::config_builder();
+    let settings = if is_this_machine(url) { settings.proxy(None) } else { settings };
+    settings
         .http_status_as_error(false)
         .user_agent(concat!("juror/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(Duration::from_secs(20)))
+}
+
+/// Whether an address names this machine, to which no proxy leads.
+fn is_this_machine(url: &str) -> bool {
+    let host = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let bare = host.trim_start_matches('[').split(']').next().unwrap_or_default();
+    let name = if host.starts_with('[') { bare } else { host.split(':').next().unwrap_or_default() };
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The failure that a connection met.
@@ -257,6 +268,18 @@ mod tests {
         }
         let error = base_url("base URL", "https://me:secret@host/v1").unwrap_err().to_string();
         assert!(error.contains("host/v1") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn this_machine_has_many_names() {
+        for url in
+            ["http://localhost:8000/v1", "http://127.0.0.1", "https://[::1]:8000/v1", "http://127.8.0.1:1"]
+        {
+            assert!(is_this_machine(url), "{url}");
+        }
+        for url in ["https://huggingface.co", "http://localhost.evil.org/", "http://10.0.0.1:8000/v1", "x"] {
+            assert!(!is_this_machine(url), "{url}");
+        }
     }
 
     #[test]

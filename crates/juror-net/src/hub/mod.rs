@@ -77,7 +77,7 @@ impl Hub {
     pub fn new(endpoint: &str, token: Option<Secret>, cache: Cache, patience: Patience) -> Result<Self> {
         let endpoint = http::base_url(ENDPOINT_VARIABLE, endpoint)?;
         let silence = Some(patience.timeout);
-        let settings = http::settings().timeout_recv_response(silence).timeout_per_read(silence);
+        let settings = http::settings(&endpoint).timeout_recv_response(silence).timeout_per_read(silence);
         // The token stays with the hub: no redirect carries it, not even one on the same host.
         let settings = settings.redirect_auth_headers(ureq::config::RedirectAuthHeaders::Never);
         Ok(Self { agent: settings.build().new_agent(), endpoint, token, patience, cache })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use juror_net::http::{Patience, Secret};
@@ -20,7 +20,12 @@ const TOKEN: &str = "hf_very_secret";
 const SHARD: &str = "model-00002-of-00002.safetensors";
 
 /// The files of a repository in two shards; the second one is large enough to break in the middle.
-fn files() -> BTreeMap<String, Vec<u8>> {
+fn files() -> &'static BTreeMap<String, Vec<u8>> {
+    static FILES: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(make_files);
+    &FILES
+}
+
+fn make_files() -> BTreeMap<String, Vec<u8>> {
     let index = json!({ "weight_map": { "a": "model-00001-of-00002.safetensors", "b": SHARD } });
     let large = (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     [
@@ -62,7 +67,7 @@ fn healthy(request: &Request) -> Reply {
     let files = files();
     let path = request.target.split('?').next().unwrap();
     if path == "/api/models/a/b/revision/main" {
-        return Reply::new(200, listing(&files).to_string());
+        return Reply::new(200, listing(files).to_string());
     }
     if let Some(name) = path.strip_prefix(&format!("/a/b/resolve/{COMMIT}/")) {
         return match files.get(name) {
@@ -367,7 +372,7 @@ fn a_disk_without_room_is_told_before_anything_is_fetched() {
         if !request.target.starts_with("/api/") {
             return healthy(request);
         }
-        let mut listing = listing(&files());
+        let mut listing = listing(files());
         for file in listing["siblings"].as_array_mut().unwrap() {
             if file["rfilename"] == SHARD {
                 file["lfs"]["size"] = json!(u64::MAX / 2);
