@@ -29,6 +29,8 @@ pub enum Command {
     Score(ScoreArgs),
     Distort(DistortArgs),
     Train(TrainArgs),
+    Pull(PullArgs),
+    Models(ModelsArgs),
     Doctor(DoctorArgs),
     /// Print shell completions
     ///
@@ -168,6 +170,37 @@ pub enum TrainMethod {
     },
 }
 
+/// Get a published checkpoint from a Hugging Face hub, for `--model`
+///
+/// Only what a judge needs is fetched, and every file is checked. A broken pull goes on where it stopped. HF_ENDPOINT, HF_HOME
+/// and HF_TOKEN are honoured; the cache is shared with the Python programs. Prints the folder of the checkpoint.
+#[derive(Debug, Args)]
+#[command(after_help = names_to_pull())]
+pub struct PullArgs {
+    /// OWNER/NAME of a repository, or one of the short names below
+    #[arg(value_name = "REPO_OR_NAME")]
+    pub repo: String,
+    /// A branch, a tag or a commit
+    #[arg(long, value_name = "REVISION", default_value = "main")]
+    pub revision: String,
+    /// Show no progress on standard error; errors still appear
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// List the models that are here: the one inside the program, and those that were pulled
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// Only these: names or folders, as for `--model`
+    #[arg(value_name = "NAME_OR_PATH", value_hint = ValueHint::AnyPath)]
+    pub models: Vec<PathBuf>,
+    /// Tell the memory that each would take, without loading it
+    #[arg(long)]
+    pub need: bool,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
 /// Tell what this machine has (FFmpeg, codecs, CPU features, memory, models) and what is missing
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -201,7 +234,8 @@ pub struct ViewArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// The judge: `nano`, which is inside the program, or the folder of a checkpoint
+    /// The judge: `nano`, which is inside the program, the folder of a checkpoint, the name of one that was pulled, or
+    /// `openai:NAME` for one served at `--base-url`
     #[arg(long, short, value_name = "NAME_OR_PATH", default_value = "nano", value_hint = ValueHint::AnyPath)]
     pub model: PathBuf,
     /// Where it runs
@@ -216,6 +250,38 @@ pub struct ModelArgs {
     /// Skip the written reasons: faster
     #[arg(long)]
     pub no_rationale: bool,
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}
+
+/// How a model that is served elsewhere is asked. The key is taken from OPENAI_API_KEY.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Remote model")]
+pub struct RemoteArgs {
+    /// Where `openai:NAME` is served (vLLM, SGLang, ...), such as http://localhost:8000/v1
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub base_url: Option<String>,
+    /// What is sent of a video
+    #[arg(long, value_name = "WHAT", default_value = "frames")]
+    pub send: Sending,
+    /// Give up waiting for an answer after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = positive_number)]
+    pub timeout: f64,
+    /// Ask again this many times when the server is busy or fails
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub retries: u32,
+    /// Requests under way at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub requests: u16,
+}
+
+/// What is sent of a video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sending {
+    /// Pictures of chosen frames
+    Frames,
+    /// The file as it is, for servers that read videos
+    File,
 }
 
 /// Where and how results are written.
@@ -244,6 +310,14 @@ pub enum Format {
     Jsonl,
     /// One row per record, nested fields flattened with dots
     Csv,
+}
+
+/// The short names of checkpoints.
+fn names_to_pull() -> String {
+    let line =
+        |known: &juror_net::hub::Known| format!("  {:<14} {} ({})", known.name, known.repo, known.about);
+    let lines: Vec<String> = juror_net::hub::KNOWN.iter().map(line).collect();
+    format!("Short names:\n{}", lines.join("\n"))
 }
 
 /// A number above zero.

@@ -44,6 +44,8 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Score(args) => commands::judge::score(args),
         Command::Distort(args) => commands::distort::run(args),
         Command::Train(args) => commands::train::run(&args),
+        Command::Pull(args) => commands::pull::run(&args),
+        Command::Models(args) => commands::models::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Completions { shell } => commands::shell::completions(shell),
         Command::Man { command } => commands::shell::man(command.as_deref()),

@@ -54,6 +54,39 @@ impl Drop for Progress {
     }
 }
 
+/// A bar over bytes, of which the total may still grow.
+#[derive(Debug)]
+pub struct Bytes {
+    bar: ProgressBar,
+}
+
+impl Bytes {
+    /// An empty bar; it draws nothing when `quiet` or without a terminal.
+    pub fn new(quiet: bool) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        let style = "{bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta:>4} left  {wide_msg}";
+        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(TICK);
+        Self { bar }
+    }
+
+    /// Places the bar; `label` names what is at work.
+    pub fn at(&self, done: u64, total: u64, label: &str) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        if self.bar.message() != label {
+            self.bar.set_message(label.to_owned());
+        }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// A sign of life for work of unknown length.
 #[derive(Debug)]
 pub struct Waiting {

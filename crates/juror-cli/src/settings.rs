@@ -3,13 +3,20 @@
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use juror::{Juror, Options};
+use juror_lmm::remote::Media;
 use juror_media::TimeWindow;
 use juror_media::distort::{Chain, Distortion, Kind};
+use juror_net::chat::{KEY_VARIABLE, Service};
+use juror_net::http::{Patience, Secret};
 
-use crate::args::{CompareArgs, DistortArgs, Format, ModelArgs, ReportArgs, ScoreArgs, ViewArgs, WindowArgs};
+use crate::args::{
+    CompareArgs, DistortArgs, Format, ModelArgs, RemoteArgs, ReportArgs, ScoreArgs, Sending, ViewArgs,
+    WindowArgs,
+};
 use crate::inputs::{self, Pair};
 
 /// Many inputs to judge.
@@ -36,6 +43,8 @@ pub struct Model {
     pub threads: usize,
     /// Of everything random.
     pub seed: u64,
+    /// Set for a model that is served elsewhere.
+    pub remote: Option<(Service, Media)>,
 }
 
 /// Where and how results are written.
@@ -115,7 +124,8 @@ impl Model {
             args.device
         );
         let threads = args.threads.map_or(0, usize::from);
-        Ok(Self { name_or_path: args.model, threads, seed: args.seed })
+        let remote = remote(&args.model, &args.remote)?;
+        Ok(Self { name_or_path: args.model, threads, seed: args.seed, remote })
     }
 
     /// Opens the model, and bounds the threads of its arithmetic.
@@ -126,8 +136,45 @@ impl Model {
         // The pool exists already only when this is called twice; it then has this size already.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global();
         let name_or_path: &OsStr = self.name_or_path.as_ref();
-        Ok(Juror::open(name_or_path)?.with_threads(self.threads).with_seed(self.seed))
+        let juror = match &self.remote {
+            Some((service, media)) => Juror::remote(service.clone(), *media)?,
+            None => Juror::open(name_or_path)?,
+        };
+        Ok(juror.with_threads(self.threads).with_seed(self.seed))
     }
+}
+
+/// What begins the name of a model that is served elsewhere.
+const REMOTE: &str = "openai:";
+
+/// The service behind `openai:NAME`; `None` for models of this machine.
+fn remote(model: &Path, args: &RemoteArgs) -> anyhow::Result<Option<(Service, Media)>> {
+    let name = model.to_str().and_then(|model| model.strip_prefix(REMOTE));
+    let (name, base_url) = match (name, &args.base_url) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => bail!("--base-url is for a model served elsewhere: --model {REMOTE}NAME"),
+        (Some(_), None) => {
+            bail!("{} needs --base-url URL, such as http://localhost:8000/v1", model.display())
+        }
+        (Some(name), Some(base_url)) => (name, base_url),
+    };
+    let patience = Patience {
+        timeout: Duration::try_from_secs_f64(args.timeout)?,
+        retries: args.retries,
+        ..Patience::default()
+    };
+    let service = Service {
+        base_url: base_url.clone(),
+        model: name.to_owned(),
+        key: Secret::from_env(KEY_VARIABLE)?,
+        patience,
+        concurrency: usize::from(args.requests),
+    };
+    let media = match args.send {
+        Sending::Frames => Media::Frames,
+        Sending::File => Media::File,
+    };
+    Ok(Some((service, media)))
 }
 
 impl Report {

@@ -67,6 +67,19 @@ pub enum Error {
     /// The video could not be read.
     #[error(transparent)]
     Media(#[from] juror_media::MediaError),
+    /// The memory of this machine cannot hold the model.
+    #[error("{name} needs {} of memory, {} are free; close other programs, take a smaller model or a machine with more", crate::published::memory::gib(*needed), crate::published::memory::gib(*available))]
+    Memory {
+        /// The model.
+        name: String,
+        /// What it needs, bytes.
+        needed: u64,
+        /// What is free, bytes.
+        available: u64,
+    },
+    /// A server could not be reached or gave no answer.
+    #[error(transparent)]
+    Net(#[from] juror_net::Error),
     /// Parameters or optimiser: not what the model needs.
     #[error(transparent)]
     Nn(#[from] juror_nn::Error),

@@ -9,7 +9,7 @@ use juror_media::{TimeWindow, Video};
 pub struct ModelInfo {
     /// Name, such as `nano`.
     pub name: String,
-    /// Of the weights file, in hexadecimal.
+    /// Of the weights file, in hexadecimal; empty where the weights are not known.
     pub sha256: String,
 }
 
@@ -46,6 +46,8 @@ pub(crate) enum Features {
     Nano(crate::nano::VideoFeatures),
     /// Of a published checkpoint.
     Published(Box<crate::published::VideoTokens>),
+    /// Of a model served elsewhere.
+    Remote(crate::remote::RemoteVideo),
 }
 
 impl Watched {
@@ -55,6 +57,7 @@ impl Watched {
         match &self.features {
             Features::Nano(f) => vec![&f.moments, &f.regions, &f.temporal, &f.trunk, &f.verdict],
             Features::Published(video) => std::iter::once(&video.tokens).chain(&video.deepstack).collect(),
+            Features::Remote(_) => Vec::new(),
         }
     }
 
@@ -62,9 +65,7 @@ impl Watched {
     pub(crate) fn nano(&self) -> Result<&crate::nano::VideoFeatures> {
         match &self.features {
             Features::Nano(features) => Ok(features),
-            Features::Published(_) => {
-                Err(crate::error::Error::Input("the video was watched by another model".into()))
-            }
+            _ => Err(crate::error::Error::Input("the video was watched by another model".into())),
         }
     }
 }
@@ -137,6 +138,11 @@ pub struct ScoreJudgement {
 pub trait Lmm: Send + Sync {
     /// Which weights these are.
     fn info(&self) -> &ModelInfo;
+
+    /// Where it runs: `cpu`, or `remote` for a model served elsewhere.
+    fn device(&self) -> &'static str {
+        "cpu"
+    }
 
     /// Decodes a video and runs the vision stage. `progress` is told the share done, 0..1.
     ///

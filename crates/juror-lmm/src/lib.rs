@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod checkpoint;
+mod chosen;
 pub mod config;
 pub mod decoder;
 pub mod error;
@@ -11,6 +12,7 @@ pub mod internvl3;
 pub mod interpolate;
 pub mod judge;
 pub mod layers;
+pub mod levels;
 pub mod llava_onevision;
 pub mod mrope;
 pub mod nano;
@@ -23,6 +25,7 @@ pub mod qwen3;
 pub mod qwen3_vision;
 pub mod qwen3_vl;
 pub mod qwen_vision;
+pub mod remote;
 pub mod rotary;
 pub mod sequence;
 pub mod siglip;

@@ -143,3 +143,10 @@ fn a_window_and_a_single_frame_are_enough() {
     let score = nano.score(&watched, &PLAIN).unwrap().score;
     assert!((1.0..=5.0).contains(&score));
 }
+
+#[test]
+fn a_trained_folder_opens_as_the_judge_it_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/nano");
+    let opened = juror_lmm::published::open_folder(&folder).unwrap();
+    assert_eq!(opened.info().sha256, Nano::embedded().unwrap().info().sha256);
+}

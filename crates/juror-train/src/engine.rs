@@ -55,7 +55,7 @@ pub struct StepGradients {
 }
 
 /// The value of a scalar tensor.
-pub(crate) fn scalar(t: &Tensor) -> Result<f64> {
+pub(crate) fn scalar(t: &Tensor) -> candle_core::Result<f64> {
     Ok(f64::from(t.to_scalar::<f32>()?))
 }
 

@@ -33,8 +33,8 @@ pub enum Error {
     /// A video could not be read.
     #[error(transparent)]
     Media(#[from] MediaError),
-    /// Neither an embedded model nor a folder.
-    #[error("no such model: allowed are {} (inside the program) and folders with config.json, model.safetensors and tokenizer.json: {name}", crate::judge::EMBEDDED.join(", "))]
+    /// Neither an embedded model, nor a folder, nor pulled.
+    #[error("no such model: allowed are {} (inside the program), folders with config.json, model.safetensors and tokenizer.json, and what `juror pull` got: {name}", crate::judge::EMBEDDED.join(", "))]
     NoSuchModel {
         /// What was asked for.
         name: String,
@@ -84,6 +84,7 @@ impl Error {
                 "out_of_memory" => ErrorKind::OutOfMemory,
                 _ => ErrorKind::Internal,
             },
+            Self::Model(juror_lmm::Error::Memory { .. }) => ErrorKind::OutOfMemory,
             Self::NoSuchModel { .. } | Self::Model(_) | Self::Answer(_) => ErrorKind::Model,
             Self::Internal(_) => ErrorKind::Internal,
             Self::Segments { .. } => ErrorKind::Unsupported,

@@ -6,13 +6,16 @@
 //! `timings`), whatever the number of threads.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use juror_lmm::nano::Nano;
+use juror_lmm::remote::{Media, Remote};
 use juror_lmm::{Attribution, JudgeOptions, Lmm, WatchOptions, Watched};
 use juror_media::{TimeWindow, Video, VideoInfo};
+use juror_net::chat::Service;
+use juror_net::hub::{Cache, MAIN, RepoId};
 
 use crate::error::Error;
 use crate::hash::sha256_of_file;
@@ -26,7 +29,7 @@ use crate::verdict::{Level, MARGIN_RANGE, Pooled, Preference, SCORE_RANGE, ci95}
 /// The models inside the program, by name.
 pub const EMBEDDED: [&str; 1] = ["nano"];
 
-/// The device models run on.
+/// The device where no model was opened.
 const DEVICE: &str = "cpu";
 /// The share of a call's progress that watching takes; the rest is for the judgement and its text.
 const WATCHING: f64 = 0.9;
@@ -85,10 +88,11 @@ pub struct Juror {
 }
 
 impl Juror {
-    /// Opens a model: the name of an embedded one ([`EMBEDDED`]), or the folder of a checkpoint: nano's layout, or a published family.
+    /// Opens a model: the name of an embedded one ([`EMBEDDED`]), the folder of a checkpoint (nano's layout, or a published
+    /// family), or the name of a checkpoint that was pulled, with `@REVISION` where it is not the main one.
     ///
     /// # Errors
-    /// [`Error::NoSuchModel`]; [`Error::Model`] when the files of the model are damaged.
+    /// [`Error::NoSuchModel`]; [`Error::Model`] when the files of the model are damaged or need more memory than there is.
     pub fn open(model: impl AsRef<OsStr>) -> Result<Self, Error> {
         let model = model.as_ref();
         let folder = Path::new(model);
@@ -96,9 +100,19 @@ impl Juror {
             Ok(Self::new(Box::new(Nano::embedded()?)))
         } else if folder.is_dir() {
             Ok(Self::new(juror_lmm::published::open_folder(folder)?))
+        } else if let Some(pulled) = pulled(model) {
+            Ok(Self::new(juror_lmm::published::open_named(&pulled, &model.to_string_lossy())?))
         } else {
             Err(Error::NoSuchModel { name: model.to_string_lossy().into_owned() })
         }
+    }
+
+    /// A judge that asks a model served elsewhere. Nothing is sent before the first judgement.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the settings make no sense.
+    pub fn remote(service: Service, media: Media) -> Result<Self, Error> {
+        Ok(Self::new(Box::new(Remote::new(service, media)?)))
     }
 
     /// A judge with any model, on all cores, with seed 0.
@@ -334,12 +348,19 @@ impl Juror {
         Provenance {
             model,
             seed: self.seed,
-            device: DEVICE.to_owned(),
+            device: self.lmm.device().to_owned(),
             timings,
             warnings,
             version: crate::VERSION.to_owned(),
         }
     }
+}
+
+/// The folder of a model in the cache, by the name under which it was pulled.
+pub fn pulled(model: &OsStr) -> Option<PathBuf> {
+    let name = model.to_str()?;
+    let (repo, revision) = name.split_once('@').unwrap_or((name, MAIN));
+    Cache::of_environment().find(&RepoId::parse(repo).ok()?, revision).ok()?
 }
 
 /// The error record of `subject` where no model could be opened.

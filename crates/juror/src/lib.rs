@@ -1,6 +1,6 @@
 //! Compare and score videos without a reference: the library behind the `juror` program.
 //!
-//! - [`judge`]: [`Juror`] opens a model and makes records of videos;
+//! - [`judge`]: [`Juror`] opens a model and makes records of videos; a model served elsewhere is a [`Service`];
 //! - [`record`]: the results, as serialised (`schema` `juror/1`); scripts may rely on every field;
 //! - [`verdict`]: how numbers become words (levels, preference, intervals, pooling), in one place;
 //! - [`error`]: what can go wrong, with the stable `kind` words of error records.
@@ -27,6 +27,9 @@ pub mod verdict;
 
 pub use error::{Error, ErrorKind};
 pub use judge::{Juror, Options, Viewed};
+pub use juror_lmm::remote::Media;
+pub use juror_net::chat::Service;
+pub use juror_net::http::{Patience, Secret};
 pub use record::{Comparison, ErrorRecord, Record, Score};
 pub use verdict::{Level, Preference};
 

@@ -275,7 +275,7 @@ pub struct Provenance<M = ModelId> {
     pub model: M,
     /// The seed of all randomness.
     pub seed: u64,
-    /// Where the model ran (`cpu`).
+    /// Where the model ran (`cpu`; `remote` for one served elsewhere).
     pub device: String,
     /// Where the time went.
     pub timings: Timings,
@@ -290,7 +290,7 @@ pub struct Provenance<M = ModelId> {
 pub struct ModelId {
     /// Its name (`nano`).
     pub name: String,
-    /// SHA-256 of its weights, hexadecimal.
+    /// SHA-256 of its weights, hexadecimal; empty for a model served elsewhere.
     pub sha256: String,
 }
 

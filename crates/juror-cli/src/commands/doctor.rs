@@ -9,6 +9,7 @@ use ffmpeg_next::{codec, decoder, encoder, filter, format, software, util};
 use juror::Juror;
 use juror::judge::EMBEDDED;
 use juror::record::ModelId;
+use juror_nn::memory::MachineMemory;
 use serde::Serialize;
 
 use crate::args::{DoctorArgs, Format};
@@ -208,18 +209,10 @@ fn features() -> Vec<&'static str> {
     all.into_iter().filter_map(|(name, present)| present.then_some(name)).collect()
 }
 
-/// From Linux's `/proc/meminfo`, bounded by a container's limit.
 fn memory() -> Memory {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let mib = |name| field(&text, name)?.trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib >> 10);
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse::<u64>().ok())
-        .map_or(u64::MAX, |bytes| bytes >> 20);
-    Memory {
-        total_mib: mib("MemTotal").map(|mib| mib.min(limit)),
-        available_mib: mib("MemAvailable").map(|mib| mib.min(limit)),
-    }
+    let memory = MachineMemory::now();
+    let mib = |bytes: fn(MachineMemory) -> u64| memory.map(|memory| bytes(memory) >> 20);
+    Memory { total_mib: mib(|memory| memory.total), available_mib: mib(|memory| memory.available) }
 }
 
 /// The value of the first `name : value` line.

@@ -3,6 +3,8 @@
 pub mod distort;
 pub mod doctor;
 pub mod judge;
+pub mod models;
+pub mod pull;
 pub mod shell;
 pub mod train;
 

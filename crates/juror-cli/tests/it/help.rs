@@ -2,7 +2,8 @@
 
 use crate::support::{filters, juror, run};
 
-const COMMANDS: [&str; 7] = ["compare", "score", "distort", "train", "doctor", "completions", "man"];
+const COMMANDS: [&str; 9] =
+    ["compare", "score", "distort", "train", "pull", "models", "doctor", "completions", "man"];
 
 fn help_of(arguments: &[&str]) -> String {
     let ran = run(juror().args(arguments));
@@ -60,6 +61,11 @@ fn wrong_usage_says_what_is_allowed_and_exits_with_2() {
         &["score", "a.mp4", "--start", "5", "--end", "2"],
         &["score", "a.mp4", "--segment-seconds", "0"],
         &["score", "--list", "no-such-list.txt"],
+        &["score", "a.mp4", "--model", "openai:name"],
+        &["score", "a.mp4", "--base-url", "http://localhost:8000/v1"],
+        &["score", "a.mp4", "--timeout", "0"],
+        &["pull", "nonsense"],
+        &["models", "--format", "csv"],
         &["distort", "a.mp4", "b.mp4"],
         &["distort", "a.mp4", "b.mp4", "--kind", "sparkle", "--level", "3"],
         &["distort", "a.mp4", "b.mp4", "--kind", "h264", "--level", "9"],

@@ -8,4 +8,8 @@ mod doctor;
 mod help;
 mod judging;
 mod output;
+mod pull;
+mod remote;
+#[path = "../../../juror-net/tests/it/server.rs"]
+mod server;
 mod support;

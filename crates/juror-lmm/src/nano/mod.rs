@@ -46,6 +46,11 @@ mod embedded {
     pub(super) const TOKENIZER: &[u8] = include_bytes!("../../weights/nano/tokenizer.json");
 }
 
+/// Size of the weights inside the program.
+pub fn embedded_bytes() -> u64 {
+    embedded::WEIGHTS.len() as u64
+}
+
 /// A severity below this is not reported.
 const REPORTED_SEVERITY: f64 = 0.12;
 /// Margins below this, in points, have no sign worth agreeing on.

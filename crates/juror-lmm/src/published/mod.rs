@@ -6,6 +6,7 @@
 //! W2S-VQA's motion tokens are left out here: their features are made by a network that its checkpoint does not hold.
 
 mod judge;
+pub mod memory;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,13 +16,13 @@ use candle_nn::VarBuilder;
 use juror_media::Rgb;
 use serde::Deserialize;
 
-pub use judge::open_folder;
+pub use judge::{family, open_folder, open_named};
 
 use crate::answer::{Reading, ScoreRule, rationale, read_score};
 use crate::checkpoint::{Checkpoint, Layout, canonical, describe};
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
-use crate::generate::{Options, Session, generate, graded_preference, word_probabilities};
+use crate::generate::{Options, Session, generate, word_probabilities};
 use crate::internvl3::{self, InternVl3};
 use crate::judge::ModelInfo;
 use crate::llava_onevision::{self, LlavaOneVision, original_layout};
@@ -60,6 +61,18 @@ struct Kind {
 }
 
 impl Family {
+    /// Its `model_type`; of those with two, the newer one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InternVl3 => "internvl_chat",
+            Self::InternVl3Hf => "internvl",
+            Self::LlavaOneVision => "llava_onevision",
+            Self::LlavaOriginal => "llava_qwen",
+            Self::Qwen25Vl => "qwen2_5_vl",
+            Self::Qwen3Vl => "qwen3_vl",
+        }
+    }
+
     /// The family of a checkpoint folder.
     ///
     /// # Errors
@@ -552,6 +565,6 @@ impl Published {
 
     /// The margin of the first video over the second in points (-4..4) that level probabilities mean.
     pub fn margin(levels: &[f64; 5]) -> f64 {
-        4.0 * (1.0 - 2.0 * graded_preference(levels))
+        crate::levels::margin(levels)
     }
 }

@@ -1,5 +1,5 @@
-//! Encoding frames through FFmpeg's libraries, in process: to a file ([`Encoder`]) or to packets that are decoded again
-//! at once (the codec distortions).
+//! Encoding frames through FFmpeg's libraries, in process: to a file ([`Encoder`]), to packets that are decoded again
+//! at once (the codec distortions), or one picture to a JPEG in memory ([`jpeg`]).
 //!
 //! Encoders see frames numbered 0, 1, 2, ... at the nominal frame rate; the true pts come back when packets leave. So
 //! every codec keeps every frame at its own time, also with a variable frame rate, whatever its own time base allows.
@@ -10,9 +10,11 @@
 
 mod ffi;
 mod packets;
+mod still;
 mod writer;
 
 pub(crate) use packets::{PacketEncoder, unpadded};
+pub use still::jpeg;
 pub use writer::Encoder;
 
 use crate::MediaError;

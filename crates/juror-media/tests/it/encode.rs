@@ -253,3 +253,31 @@ fn distort_file_leaves_nothing_behind_when_it_fails() {
     assert!(distort_file(&source, &folder.path().join("out.txt"), &chain, 0, TimeWindow::ALL).is_err());
     assert_eq!(listing(folder.path()), ["source.mp4"]);
 }
+
+/// 8 bit R'G'B' within `width` x `height`: slopes of all three colours.
+fn slopes(width: usize, height: usize) -> juror_media::Rgb {
+    let pixel = |i: usize| [i % width * 255 / width, i / width * 255 / height, (i % width + i / width) % 256];
+    let data = (0..width * height).flat_map(|i| pixel(i).map(|value| value as u8)).collect();
+    juror_media::Rgb::new(width, height, data).unwrap()
+}
+
+#[test]
+fn a_picture_as_jpeg_reads_back_almost_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    for (width, height) in [(96, 72), (33, 17), (1, 1)] {
+        let picture = slopes(width, height);
+        let path = folder.path().join(format!("{width}.jpg"));
+        std::fs::write(&path, juror_media::encode::jpeg(&picture).unwrap()).unwrap();
+        // Decoded as any program would: pictures of ours have halved chroma.
+        let raw = std::process::Command::new("ffmpeg")
+            .args(["-v", "error", "-i", path.to_str().unwrap(), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+            .output()
+            .unwrap();
+        assert_eq!(raw.stdout.len(), picture.data().len(), "{}", String::from_utf8_lossy(&raw.stderr));
+        let square = |(a, b): (&u8, &u8)| (f64::from(*a) - f64::from(*b)).powi(2);
+        let mse = raw.stdout.iter().zip(picture.data()).map(square).sum::<f64>() / raw.stdout.len() as f64;
+        let psnr = 10.0 * (255.0f64.powi(2) / mse.max(1e-9)).log10();
+        eprintln!("{width}x{height}: {psnr:.1} dB");
+        assert!(psnr > 42.0, "{width}x{height}: {psnr:.1} dB");
+    }
+}

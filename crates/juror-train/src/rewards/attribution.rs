@@ -75,7 +75,7 @@ impl Reward for Attribution {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::versions::{Place, Span, Step, Version};
+    use crate::data::versions::{Step, Version};
     use crate::language::{self, Known};
     use crate::rewards::{Answer, Truth};
     use juror_lmm::nano::KINDS;
@@ -102,11 +102,8 @@ mod tests {
     #[test]
     fn every_kind_is_found_in_every_wording_of_the_targets() {
         for kind in KINDS {
-            let version = |kind: Option<&str>| Version {
-                steps: kind.map(|k| Step { kind: k.to_owned(), level: 3.0 }).into_iter().collect(),
-                preset: None,
-                place: Place::Whole,
-                span: Span::Whole,
+            let version = |kind: Option<&str>| {
+                Version::whole(kind.map(|k| Step { kind: k.to_owned(), level: 3.0 }).into_iter().collect())
             };
             let (simulated, clean) =
                 (version(Some(if kind == "compression" { "h264" } else { kind })), version(None));
