@@ -78,8 +78,11 @@ pub struct Report {
 const CODEC_LEVELS: [f64; 6] = [0.5, 1.4, 2.3, 3.2, 4.1, 5.0];
 const LEVELS: [f64; 5] = [1.0, 2.0, 3.0, 4.0, 5.0];
 
+/// Whether a ladder's kind belongs to a class.
+type Holds = fn(Kind) -> bool;
+
 /// Rows that sum up the table.
-const CLASSES: [(&str, fn(Kind) -> bool); 5] = [
+const CLASSES: [(&str, Holds); 5] = [
     ("H.264, HEVC, VP9, AV1", |kind| kind.is_codec() && kind != Kind::Mpeg4),
     ("size", |kind| kind == Kind::Resolution),
     ("other visual", |kind| !kind.is_temporal() && !kind.is_codec() && kind != Kind::Resolution),
@@ -213,7 +216,7 @@ fn tally(nano: &Nano, clip: &[Judgement], report: &mut Report) -> Result<()> {
 
 impl Report {
     /// Mean of a figure over the ladders of some kinds, `None` where there is none.
-    fn mean_of(figures: &BTreeMap<&'static str, Mean>, holds: fn(Kind) -> bool) -> Option<Mean> {
+    fn mean_of(figures: &BTreeMap<&'static str, Mean>, holds: Holds) -> Option<Mean> {
         let mut mean = Mean::default();
         for (name, figure) in figures {
             if name.parse().is_ok_and(holds) {
