@@ -5,11 +5,15 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
+use juror::evaluation::ScoreColumn;
 use juror::{Juror, Options};
 use juror_media::TimeWindow;
 use juror_media::distort::{Chain, Distortion, Kind};
+use juror_stats::Bootstrap;
 
-use crate::args::{CompareArgs, DistortArgs, Format, ModelArgs, ReportArgs, ScoreArgs, ViewArgs, WindowArgs};
+use crate::args::{
+    CompareArgs, DistortArgs, EvalArgs, Format, ModelArgs, ReportArgs, ScoreArgs, ViewArgs, WindowArgs,
+};
 use crate::inputs::{self, Pair};
 
 /// Many inputs to judge.
@@ -61,7 +65,7 @@ impl Job<Pair> {
         let options = Options {
             single_order: args.single_order,
             segment_secs: None,
-            ..options(&args.view, &args.model)?
+            ..options(&args.view, !args.reasons.no_rationale)?
         };
         Ok(Self {
             report: Report::new(&args.report, inputs.len() > 1),
@@ -81,7 +85,10 @@ impl Job<PathBuf> {
         if let Some(list) = args.list {
             inputs.extend(inputs::videos(&list)?);
         }
-        let options = Options { segment_secs: args.segment_seconds, ..options(&args.view, &args.model)? };
+        let options = Options {
+            segment_secs: args.segment_seconds,
+            ..options(&args.view, !args.reasons.no_rationale)?
+        };
         Ok(Self {
             report: Report::new(&args.report, inputs.len() > 1),
             inputs,
@@ -92,17 +99,116 @@ impl Job<PathBuf> {
     }
 }
 
+/// Scores to hold against ratings.
+#[derive(Debug)]
+pub struct Evaluating {
+    /// The file of ratings.
+    pub ratings: PathBuf,
+    /// Where the scores come from.
+    pub source: ScoreSource,
+    /// A second file of scores, and what of it is taken.
+    pub against: Option<(PathBuf, Vec<ScoreColumn>)>,
+    /// Whether videos may lack a rating or a score.
+    pub allow_missing: bool,
+    /// Behind the intervals, if any.
+    pub bootstrap: Option<Bootstrap>,
+    /// Where the plot goes.
+    pub plot: Option<PathBuf>,
+    /// Of everything random.
+    pub seed: u64,
+    /// Where results go.
+    pub report: Report,
+}
+
+/// Where scores come from.
+#[derive(Debug)]
+pub enum ScoreSource {
+    /// A file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What of it is taken.
+        columns: Vec<ScoreColumn>,
+        /// Paths below this folder are relative to it.
+        folder: Option<PathBuf>,
+    },
+    /// A model, which watches the rated videos.
+    Model {
+        /// Where they are.
+        folder: PathBuf,
+        /// Which model.
+        model: Model,
+        /// How it watches.
+        options: Options,
+        /// Whether to go on after a failure.
+        continue_on_error: bool,
+    },
+}
+
+impl Evaluating {
+    /// # Errors
+    /// When arguments contradict each other.
+    pub fn new(args: EvalArgs) -> anyhow::Result<Self> {
+        let seed = args.model.seed;
+        let options = options(&args.view, false)?;
+        let (model, columns) = (Model::new(args.model)?, score_columns(&args.score_column)?);
+        let source = match (args.scores, args.videos) {
+            (Some(path), folder) => ScoreSource::File { path, columns, folder },
+            (None, Some(folder)) => {
+                ScoreSource::Model { folder, model, options, continue_on_error: args.continue_on_error }
+            }
+            (None, None) => bail!("either --scores or --videos is needed"),
+        };
+        let against_columns = score_columns(&args.against_column)?;
+        let many = args.continue_on_error && matches!(source, ScoreSource::Model { .. });
+        Ok(Self {
+            ratings: args.ratings,
+            source,
+            against: args.against.map(|path| (path, against_columns)),
+            allow_missing: args.allow_missing,
+            bootstrap: (args.bootstrap > 0)
+                .then_some(Bootstrap { replicates: args.bootstrap as usize, seed }),
+            plot: args.plot.map(svg_place).transpose()?,
+            seed,
+            report: Report::new(&args.report, many),
+        })
+    }
+}
+
+/// Columns from `NAME` or `NAME:WEIGHT,NAME:WEIGHT`.
+fn score_columns(text: &str) -> anyhow::Result<Vec<ScoreColumn>> {
+    let column = |part: &str| {
+        let (name, weight) = part.rsplit_once(':').unwrap_or((part, "1"));
+        let weight = weight.trim().parse::<f64>().ok().filter(|weight| weight.is_finite() && *weight != 0.0);
+        match (name.trim(), weight) {
+            ("", _) | (_, None) => bail!(
+                "`{part}` is no column of scores; allowed are `name` and `name:weight`, \
+                 the weight a number other than 0"
+            ),
+            (name, Some(weight)) => Ok(ScoreColumn { name: name.to_owned(), weight }),
+        }
+    };
+    text.split(',').map(column).collect()
+}
+
+/// A place that a plot can be written to.
+fn svg_place(path: PathBuf) -> anyhow::Result<PathBuf> {
+    let is_svg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+    ensure!(is_svg, "plots are SVG: the name must end in .svg: {}", path.display());
+    Ok(path)
+}
+
 impl WindowArgs {
     fn checked(&self) -> anyhow::Result<TimeWindow> {
         Ok(TimeWindow::new(self.start, self.end)?)
     }
 }
 
-fn options(view: &ViewArgs, model: &ModelArgs) -> anyhow::Result<Options> {
+fn options(view: &ViewArgs, rationale: bool) -> anyhow::Result<Options> {
     Ok(Options {
         window: view.window.checked()?,
         frames: view.frames.map(|frames| frames as usize),
-        rationale: !model.no_rationale,
+        rationale,
         ..Options::default()
     })
 }

@@ -2,6 +2,7 @@
 
 pub mod distort;
 pub mod doctor;
+pub mod eval;
 pub mod judge;
 pub mod shell;
 pub mod train;

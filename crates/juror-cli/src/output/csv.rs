@@ -2,7 +2,8 @@
 //!
 //! Scalars keep their JSON form without quotes, `null` is empty. Intervals become `.lo` and `.hi`,
 //! distortions `kind:severity` joined by `;`, warnings are joined by `;`. Left out are the lists
-//! that have no place in a row: the sampled times and the segments (`pooled` sums these up).
+//! that have no place in a row: the sampled times, the segments (`pooled` sums these up) and the groups of an
+//! evaluation (`weighted` does).
 //! Rows of failed inputs fill the paths, `kind` and `message`.
 
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ pub enum Columns {
     Comparison,
     /// Those of scores.
     Score,
+    /// Those of evaluations.
+    Evaluation,
 }
 
 const COMPARISON: &[&str] = &[
@@ -95,12 +98,92 @@ const SCORE: &[&str] = &[
     "message",
 ];
 
+const EVALUATION: &[&str] = &[
+    "schema",
+    "type",
+    "ratings",
+    "scores",
+    "n",
+    "srcc.value",
+    "srcc.ci95.lo",
+    "srcc.ci95.hi",
+    "krcc.value",
+    "krcc.ci95.lo",
+    "krcc.ci95.hi",
+    "plcc.value",
+    "plcc.ci95.lo",
+    "plcc.ci95.hi",
+    "plcc_raw.value",
+    "plcc_raw.ci95.lo",
+    "plcc_raw.ci95.hi",
+    "rmse.value",
+    "rmse.ci95.lo",
+    "rmse.ci95.hi",
+    "rmse_raw.value",
+    "rmse_raw.ci95.lo",
+    "rmse_raw.ci95.hi",
+    "pair_accuracy.value",
+    "pair_accuracy.ci95.lo",
+    "pair_accuracy.ci95.hi",
+    "outlier_ratio.value",
+    "outlier_ratio.ci95.lo",
+    "outlier_ratio.ci95.hi",
+    "logistic.b1",
+    "logistic.b2",
+    "logistic.b3",
+    "logistic.b4",
+    "ladders.ladders",
+    "ladders.ladders_kept",
+    "ladders.pairs_kept",
+    "ladders.neighbours_kept",
+    "weighted.n",
+    "weighted.srcc",
+    "weighted.krcc",
+    "weighted.plcc",
+    "weighted.plcc_raw",
+    "weighted.pair_accuracy",
+    "against.scores",
+    "against.srcc.first",
+    "against.srcc.second",
+    "against.srcc.between",
+    "against.srcc.difference_ci95.lo",
+    "against.srcc.difference_ci95.hi",
+    "against.srcc.williams.statistic",
+    "against.srcc.williams.p",
+    "against.srcc.steiger.statistic",
+    "against.srcc.steiger.p",
+    "against.plcc.first",
+    "against.plcc.second",
+    "against.plcc.between",
+    "against.plcc.difference_ci95.lo",
+    "against.plcc.difference_ci95.hi",
+    "against.plcc.williams.statistic",
+    "against.plcc.williams.p",
+    "against.plcc.steiger.statistic",
+    "against.plcc.steiger.p",
+    "missing.without_score",
+    "missing.without_rating",
+    "model.name",
+    "model.sha256",
+    "seed",
+    "device",
+    "timings.decode",
+    "timings.vision",
+    "timings.language",
+    "timings.total",
+    "warnings",
+    "version",
+    "kind",
+    "message",
+];
+
 impl Columns {
     /// Their names, in order.
     pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Comparison => COMPARISON,
             Self::Score => SCORE,
+            Self::Evaluation => EVALUATION,
         }
     }
 }
@@ -172,18 +255,23 @@ fn listed(item: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::table::evaluation::tests::evaluation;
     use crate::output::table::tests::{comparison, failure, score};
 
     /// Every scalar of a record has a column, and every column a field.
     #[test]
     fn columns_cover_the_records() {
         let failure = fields(&failure().into()).unwrap();
-        for (columns, record) in
-            [(Columns::Comparison, Record::from(comparison(1.3))), (Columns::Score, score(3.8).into())]
-        {
+        for (columns, record) in [
+            (Columns::Comparison, Record::from(comparison(1.3))),
+            (Columns::Score, score(3.8).into()),
+            (Columns::Evaluation, evaluation().into()),
+        ] {
             let fields = fields(&record).unwrap();
-            for name in fields.keys().filter(|name| !name.ends_with("frames_sampled") && *name != "segments")
-            {
+            let has_no_place = |name: &str| {
+                name.ends_with("frames_sampled") || name == "segments" || name.starts_with("per_group.")
+            };
+            for name in fields.keys().filter(|name| !has_no_place(name)) {
                 assert!(columns.names().contains(&name.as_str()), "no column for {name}");
             }
             for name in columns.names() {

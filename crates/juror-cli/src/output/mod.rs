@@ -1,5 +1,6 @@
 //! How results leave the program: the only way to standard output or the `--output` file.
 
+pub mod chart;
 pub mod csv;
 pub mod file;
 pub mod table;

@@ -1,5 +1,7 @@
 //! Results for people: the verdict in plain words first, then what speaks for it.
 
+mod evaluation;
+
 use std::fmt::Write;
 
 use juror::record::Distortion;
@@ -25,7 +27,8 @@ pub fn render(record: &Record, many: bool, first: bool, width: usize) -> String 
         }
         Record::Score(score) if many => score_row(score, first, width),
         Record::Score(score) => score_text(score, width),
-        Record::Error(_) => String::new(),
+        Record::Evaluation(evaluation) => evaluation::text(evaluation, width),
+        Record::Ranking(_) | Record::Error(_) => String::new(),
     }
 }
 

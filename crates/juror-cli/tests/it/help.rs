@@ -2,7 +2,7 @@
 
 use crate::support::{filters, juror, run};
 
-const COMMANDS: [&str; 7] = ["compare", "score", "distort", "train", "doctor", "completions", "man"];
+const COMMANDS: [&str; 8] = ["compare", "score", "eval", "distort", "train", "doctor", "completions", "man"];
 
 fn help_of(arguments: &[&str]) -> String {
     let ran = run(juror().args(arguments));
@@ -65,7 +65,7 @@ fn wrong_usage_says_what_is_allowed_and_exits_with_2() {
         &["distort", "a.mp4", "b.mp4", "--kind", "h264", "--level", "9"],
         &["distort", "a.mp4", "b.mp4", "--chain", "h264:3,stutter"],
         &["doctor", "--format", "csv"],
-        &["man", "rank"],
+        &["man", "judge"],
     ];
     let mut text = String::new();
     for arguments in cases {

@@ -5,6 +5,7 @@
 mod bad_input;
 mod distort;
 mod doctor;
+mod eval;
 mod help;
 mod judging;
 mod output;
