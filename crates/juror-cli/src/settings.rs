@@ -5,14 +5,16 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
-use juror::evaluation::ScoreColumn;
+use juror::evaluation::{RatingColumns, ScoreColumn};
+use juror::ranking::Stop;
 use juror::{Juror, Options};
 use juror_media::TimeWindow;
 use juror_media::distort::{Chain, Distortion, Kind};
 use juror_stats::Bootstrap;
 
 use crate::args::{
-    CompareArgs, DistortArgs, EvalArgs, Format, ModelArgs, ReportArgs, ScoreArgs, ViewArgs, WindowArgs,
+    CompareArgs, DistortArgs, EvalArgs, Format, ModelArgs, RankArgs, ReportArgs, ScoreArgs, ViewArgs,
+    WindowArgs,
 };
 use crate::inputs::{self, Pair};
 
@@ -99,11 +101,62 @@ impl Job<PathBuf> {
     }
 }
 
+/// Videos to rank.
+#[derive(Debug)]
+pub struct Tournament {
+    /// Two or more.
+    pub videos: Vec<PathBuf>,
+    /// How they are watched and judged.
+    pub options: Options,
+    /// When judging stops.
+    pub stop: Stop,
+    /// The file to go on from.
+    pub state: Option<PathBuf>,
+    /// Whether judged pairs are written.
+    pub pairs: bool,
+    /// Where the plot goes.
+    pub plot: Option<PathBuf>,
+    /// Where the page goes.
+    pub html: Option<PathBuf>,
+    /// With which model.
+    pub model: Model,
+    /// Where results go.
+    pub report: Report,
+    /// Whether to go on after a failure.
+    pub continue_on_error: bool,
+}
+
+impl Tournament {
+    /// # Errors
+    /// When arguments contradict each other or the list cannot be read.
+    pub fn new(args: RankArgs) -> anyhow::Result<Self> {
+        let mut videos = args.videos;
+        if let Some(list) = args.list {
+            videos.extend(inputs::videos(&list)?);
+        }
+        ensure!(videos.len() > 1, "a ranking needs at least two videos; {} was given", videos.len());
+        Ok(Self {
+            videos,
+            options: options(&args.view, false)?,
+            stop: Stop { budget: args.budget.map(|budget| budget as usize), interval_width: args.interval },
+            state: args.state,
+            pairs: args.pairs,
+            plot: args.plot.map(svg_place).transpose()?,
+            html: args.html,
+            model: Model::new(args.model)?,
+            report: Report::new(&args.report, args.continue_on_error),
+            continue_on_error: args.continue_on_error,
+        })
+    }
+}
+
 /// Scores to hold against ratings.
 #[derive(Debug)]
 pub struct Evaluating {
     /// The file of ratings.
     pub ratings: PathBuf,
+    /// What its columns are called.
+    pub rating_columns: RatingColumns,
     /// Where the scores come from.
     pub source: ScoreSource,
     /// A second file of scores, and what of it is taken.
@@ -114,6 +167,8 @@ pub struct Evaluating {
     pub bootstrap: Option<Bootstrap>,
     /// Where the plot goes.
     pub plot: Option<PathBuf>,
+    /// 0: one per core.
+    pub threads: usize,
     /// Of everything random.
     pub seed: u64,
     /// Where results go.
@@ -152,6 +207,7 @@ impl Evaluating {
         let seed = args.model.seed;
         let options = options(&args.view, false)?;
         let (model, columns) = (Model::new(args.model)?, score_columns(&args.score_column)?);
+        let threads = model.threads;
         let source = match (args.scores, args.videos) {
             (Some(path), folder) => ScoreSource::File { path, columns, folder },
             (None, Some(folder)) => {
@@ -163,16 +219,32 @@ impl Evaluating {
         let many = args.continue_on_error && matches!(source, ScoreSource::Model { .. });
         Ok(Self {
             ratings: args.ratings,
+            rating_columns: rating_columns(&args.rating_columns, args.video_suffix)?,
             source,
             against: args.against.map(|path| (path, against_columns)),
             allow_missing: args.allow_missing,
             bootstrap: (args.bootstrap > 0)
                 .then_some(Bootstrap { replicates: args.bootstrap as usize, seed }),
             plot: args.plot.map(svg_place).transpose()?,
+            threads,
             seed,
             report: Report::new(&args.report, many),
         })
     }
+}
+
+/// Names of columns from `KEY=NAME` each.
+fn rating_columns(renamed: &[String], suffix: String) -> anyhow::Result<RatingColumns> {
+    let mut columns = RatingColumns::with_suffix(suffix);
+    for text in renamed {
+        let known = text.split_once('=').is_some_and(|(key, name)| columns.rename(key.trim(), name.trim()));
+        ensure!(
+            known,
+            "`{text}` renames no column of ratings; allowed is KEY=NAME with a key of {}",
+            RatingColumns::KEYS.join(", ")
+        );
+    }
+    Ok(columns)
 }
 
 /// Columns from `NAME` or `NAME:WEIGHT,NAME:WEIGHT`.
@@ -229,11 +301,16 @@ impl Model {
     /// # Errors
     /// When there is no such model.
     pub fn open(&self) -> Result<Juror, juror::Error> {
-        // The pool exists already only when this is called twice; it then has this size already.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global();
+        bound_threads(self.threads);
         let name_or_path: &OsStr = self.name_or_path.as_ref();
         Ok(Juror::open(name_or_path)?.with_threads(self.threads).with_seed(self.seed))
     }
+}
+
+/// Bounds the threads of all arithmetic; 0: one per core.
+pub fn bound_threads(threads: usize) {
+    // The pool exists already only when this is called twice; it then has this size already.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
 }
 
 impl Report {

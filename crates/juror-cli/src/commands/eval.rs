@@ -17,7 +17,7 @@ use crate::commands::Outcome;
 use crate::commands::judge::guarded;
 use crate::output::{Columns, Destination, Reporter, chart, complain, write_whole};
 use crate::progress::Progress;
-use crate::settings::{Evaluating, Model, ScoreSource};
+use crate::settings::{Evaluating, Model, ScoreSource, bound_threads};
 
 /// Evaluates scores.
 ///
@@ -26,7 +26,8 @@ use crate::settings::{Evaluating, Model, ScoreSource};
 pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     let begin = Instant::now();
     let job = Evaluating::new(args)?;
-    let ratings = Ratings::read(&job.ratings)?;
+    bound_threads(job.threads);
+    let ratings = Ratings::read(&job.ratings, &job.rating_columns)?;
     let against = match &job.against {
         Some((path, columns)) => Some(relative(Scores::read(path, columns)?, &job.source)),
         None => None,
@@ -108,9 +109,9 @@ fn readable(path: &Path) -> String {
 
 /// The error, with the way out that this program offers.
 fn told(error: evaluation::Error) -> anyhow::Error {
-    match error {
-        evaluation::Error::Missing(missing) => anyhow!("without --allow-missing: {missing}"),
-        error => error.into(),
+    match &error {
+        evaluation::Error::Missing { .. } => anyhow!("--allow-missing leaves these out: {error}"),
+        _ => error.into(),
     }
 }
 

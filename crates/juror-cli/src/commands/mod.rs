@@ -4,6 +4,7 @@ pub mod distort;
 pub mod doctor;
 pub mod eval;
 pub mod judge;
+pub mod rank;
 pub mod shell;
 pub mod train;
 

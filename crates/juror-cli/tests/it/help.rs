@@ -2,7 +2,8 @@
 
 use crate::support::{filters, juror, run};
 
-const COMMANDS: [&str; 8] = ["compare", "score", "eval", "distort", "train", "doctor", "completions", "man"];
+const COMMANDS: [&str; 9] =
+    ["compare", "score", "rank", "eval", "distort", "train", "doctor", "completions", "man"];
 
 fn help_of(arguments: &[&str]) -> String {
     let ran = run(juror().args(arguments));

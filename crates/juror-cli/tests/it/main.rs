@@ -9,4 +9,5 @@ mod eval;
 mod help;
 mod judging;
 mod output;
+mod rank;
 mod support;

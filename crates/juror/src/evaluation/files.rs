@@ -28,6 +28,40 @@ pub struct Rating {
     pub bitrate: Option<f64>,
 }
 
+/// What the columns of a file of ratings are called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RatingColumns {
+    /// The names, in the order of [`RatingColumns::KEYS`].
+    names: [String; 7],
+    /// What follows an id to make it the name of a video.
+    suffix: String,
+}
+
+impl Default for RatingColumns {
+    fn default() -> Self {
+        Self::with_suffix(String::new())
+    }
+}
+
+impl RatingColumns {
+    /// What is read, and the names unless they are changed.
+    pub const KEYS: [&'static str; 7] = ["video", "mos", "std", "votes", "group", "ladder", "bitrate"];
+
+    /// The usual names; `suffix` (`.mp4`) makes an id the name of a video.
+    pub fn with_suffix(suffix: String) -> Self {
+        Self { names: Self::KEYS.map(str::to_owned), suffix }
+    }
+
+    /// Reads `key` from the column `name`; `false` for a key that is none of [`RatingColumns::KEYS`].
+    pub fn rename(&mut self, key: &str, name: &str) -> bool {
+        let place = Self::KEYS.iter().position(|known| *known == key);
+        if let Some(place) = place {
+            self.names[place] = name.to_owned();
+        }
+        place.is_some()
+    }
+}
+
 /// A file of ratings: at least one, no video twice.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ratings {
@@ -42,29 +76,30 @@ impl Ratings {
     ///
     /// # Errors
     /// See [`Error`]: every message has the place and the path.
-    pub fn read(path: &Path) -> Result<Self, Error> {
+    pub fn read(path: &Path, columns: &RatingColumns) -> Result<Self, Error> {
+        let [video, mos, std, votes, group, ladder, bitrate] = &columns.names;
         let mut rows = Vec::new();
         let mut ids = Ids::default();
-        table::read(path, &[&["video"], &["mos"]], &mut |row| {
-            let video = ids.take(row, row.text("video"))?;
+        table::read(path, &[&[video], &[mos]], &mut |row| {
+            let id = ids.take(row, video, row.text(video))?;
             let at_least = |column: &str, least: f64| match row.number(column)? {
                 Some(number) if number < least => {
                     Err(row.wrong(format!("`{column}` is {number}; allowed is {least} or more")))
                 }
                 number => Ok(number),
             };
-            let bitrate = row.number("bitrate")?;
-            if let Some(rate) = bitrate.filter(|&rate| rate <= 0.0) {
-                return Err(row.wrong(format!("`bitrate` is {rate}; allowed is above 0")));
+            let rate = row.number(bitrate)?;
+            if let Some(rate) = rate.filter(|&rate| rate <= 0.0) {
+                return Err(row.wrong(format!("`{bitrate}` is {rate}; allowed is above 0")));
             }
             rows.push(Rating {
-                video,
-                mos: row.needed_number("mos")?,
-                std: at_least("std", 0.0)?,
-                votes: at_least("votes", 1.0)?,
-                group: row.text("group"),
-                ladder: row.text("ladder"),
-                bitrate,
+                video: id + &columns.suffix,
+                mos: row.needed_number(mos)?,
+                std: at_least(std, 0.0)?,
+                votes: at_least(votes, 1.0)?,
+                group: row.text(group),
+                ladder: row.text(ladder),
+                bitrate: rate,
             });
             Ok(())
         })?;
@@ -112,7 +147,7 @@ impl Scores {
             if row.text("type").as_deref() == Some("error") {
                 return Ok(());
             }
-            videos.push(ids.take(row, row.text("video").or_else(|| row.text("video.path")))?);
+            videos.push(ids.take(row, "video", row.text("video").or_else(|| row.text("video.path")))?);
             for (values, column) in values.iter_mut().zip(columns) {
                 values.push(row.needed_number(&column.name)?);
             }
@@ -161,8 +196,8 @@ fn weighted_sum(values: &[Vec<f64>], columns: &[ScoreColumn], path: &Path) -> Re
 struct Ids(HashMap<String, Place>);
 
 impl Ids {
-    fn take(&mut self, row: &Row<'_>, id: Option<String>) -> Result<String, Error> {
-        let id = id.ok_or_else(|| row.wrong("`video` is missing".to_owned()))?;
+    fn take(&mut self, row: &Row<'_>, column: &str, id: Option<String>) -> Result<String, Error> {
+        let id = id.ok_or_else(|| row.wrong(format!("`{column}` is missing")))?;
         match self.0.insert(id.clone(), row.place) {
             None => Ok(id),
             Some(first) => Err(row.wrong(format!("`{id}` stands at {first} already"))),
@@ -240,10 +275,15 @@ mod tests {
 
     #[test]
     fn optional_columns_of_ratings_are_checked() {
-        let read = |text: &str| Ratings::read(file(text).path());
+        let read = |text: &str| Ratings::read(file(text).path(), &RatingColumns::default());
         let ratings = read("video,mos,std,votes,group\na,3,0.5,20,x\nb,4,,,\n").unwrap();
         assert_eq!((ratings.rows[0].std, ratings.rows[0].votes), (Some(0.5), Some(20.0)));
         assert_eq!((ratings.rows[1].std, &ratings.rows[1].group), (None, &None));
+        let mut columns = RatingColumns::with_suffix(".mp4".to_owned());
+        assert!(columns.rename("video", "flickr_id") && columns.rename("mos", "MOS"));
+        assert!(!columns.rename("score", "MOS"));
+        let named = Ratings::read(file("flickr_id,x,MOS\n17,0,3.5\n").path(), &columns).unwrap();
+        assert_eq!((named.rows[0].video.as_str(), named.rows[0].mos), ("17.mp4", 3.5));
         for (text, problem) in [
             ("video,mos,std\na,3,-1\n", "`std` is -1; allowed is 0 or more"),
             ("video,mos,votes\na,3,0\n", "`votes` is 0; allowed is 1 or more"),

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use juror_stats::StatsError;
 
-pub use files::{Rating, Ratings, ScoreColumn, Scores};
+pub use files::{Rating, RatingColumns, Ratings, ScoreColumn, Scores};
 pub use sample::{Findings, Sample};
 pub use table::Place;
 
@@ -52,7 +52,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Fewer than two videos in common.
-    #[error("{count} video has both a rating and a score; at least 2 are needed: {}", path.display())]
+    #[error("videos with both a rating and a score: {count}; at least 2 are needed: {}", path.display())]
     TooFew {
         /// How many there are.
         count: usize,
@@ -60,9 +60,26 @@ pub enum Error {
         path: PathBuf,
     },
     /// Videos that one file has and the other lacks.
-    #[error("{0}")]
-    Missing(StatsError),
+    #[error("{what}: {} ({}): {}", ids.len(), listed(ids), path.display())]
+    Missing {
+        /// What the videos have and lack.
+        what: &'static str,
+        /// Which they are.
+        ids: Vec<String>,
+        /// The file of scores.
+        path: PathBuf,
+    },
     /// A figure that cannot be computed.
     #[error(transparent)]
     Statistics(#[from] StatsError),
+}
+
+/// The first of a list, with a count of the rest.
+fn listed(ids: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let shown = ids.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match ids.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }

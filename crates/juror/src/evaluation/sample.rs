@@ -51,10 +51,10 @@ impl Sample {
         allow_missing: bool,
     ) -> Result<Self, Error> {
         let rated: Vec<&str> = ratings.rows.iter().map(|row| row.video.as_str()).collect();
-        let (mut kept, mut missing) = match_up(&rated, &scores.videos, allow_missing)?;
+        let (mut kept, mut missing) = match_up(&rated, scores, allow_missing)?;
         let mut second_places = Vec::new();
         if let Some(second) = against {
-            let (also, also_missing) = match_up(&rated, &second.videos, allow_missing)?;
+            let (also, also_missing) = match_up(&rated, second, allow_missing)?;
             let of_rating: BTreeMap<usize, usize> = also.into_iter().collect();
             kept.retain(|(rating, _)| of_rating.contains_key(rating));
             second_places = kept.iter().map(|(rating, _)| of_rating[rating]).collect();
@@ -202,12 +202,18 @@ impl Sample {
 /// Places `(in the ratings, in the scores)` of the videos in both, and the videos in one only.
 fn match_up(
     rated: &[&str],
-    scored: &[String],
+    scores: &Scores,
     allow_missing: bool,
 ) -> Result<(Vec<(usize, usize)>, Missing), Error> {
-    let joined = join_by_id(rated, scored)?;
-    let joined =
-        if allow_missing { joined } else { joined.complete("a rating", "score").map_err(Error::Missing)? };
+    let joined = join_by_id(rated, &scores.videos)?;
+    for (ids, what) in [
+        (&joined.only_first, "videos with a rating, but without a score"),
+        (&joined.only_second, "videos with a score, but without a rating"),
+    ] {
+        if !allow_missing && !ids.is_empty() {
+            return Err(Error::Missing { what, ids: ids.clone(), path: scores.path.clone() });
+        }
+    }
     Ok((joined.both, Missing { without_score: joined.only_first, without_rating: joined.only_second }))
 }
 

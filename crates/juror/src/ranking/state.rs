@@ -34,7 +34,9 @@ struct Header {
 pub(super) struct Judged {
     pub a: String,
     pub b: String,
+    #[serde(with = "exact")]
     pub margin: f64,
+    #[serde(with = "exact")]
     pub sd: f64,
 }
 
@@ -42,7 +44,29 @@ pub(super) struct Judged {
 #[serde(untagged)]
 enum Line {
     Pair(Judged),
-    Video { video: String, path: String, score: f64 },
+    Video {
+        video: String,
+        path: String,
+        #[serde(with = "exact")]
+        score: f64,
+    },
+}
+
+/// Numbers as text, which comes back to the last bit; JSON numbers, as they are read here, need not.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(number)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            _ => Err(serde::de::Error::custom(format!("`{text}` is no finite number"))),
+        }
+    }
 }
 
 /// A ranking's memory: in a file, or (without one) for this run only.
@@ -153,10 +177,23 @@ fn different(found: &Header, wanted: &Header) -> String {
     let told = |header: &Header| match (found.model != wanted.model, found.seed != wanted.seed) {
         (true, _) => format!("model {} ({:.8})", header.model.name, header.model.sha256),
         (_, true) => format!("seed {}", header.seed),
-        _ => format!(
-            "start {:?}, end {:?}, frames {:?}, single order {}",
-            header.start, header.end, header.frames, header.single_order
-        ),
+        _ => header.watching(),
     };
-    format!("it belongs to another judge: {} there, {} here", told(found), told(wanted))
+    format!("it belongs to another judge: there {}, here {}", told(found), told(wanted))
+}
+
+impl Header {
+    /// How the judge watches, in words.
+    fn watching(&self) -> String {
+        let parts = [
+            self.start.map(|secs| format!("from {secs} s")),
+            self.end.map(|secs| format!("to {secs} s")),
+            self.frames.map(|frames| format!("at {frames} moments")),
+            self.single_order.then(|| "in one order".to_owned()),
+        ];
+        match parts.into_iter().flatten().collect::<Vec<_>>().join(" ") {
+            whole if whole.is_empty() => "watching as the model was trained".to_owned(),
+            parts => format!("watching {parts}"),
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::{line, wrapped};
 pub(super) fn text(evaluation: &Evaluation, width: usize) -> String {
     let mut text = String::new();
     let agreement = &evaluation.agreement;
-    line(&mut text, &format!("{} videos{:>16}95 % interval", agreement.n, ""));
+    line(&mut text, &format!("{:<27}95 % interval", format!("{} videos", agreement.n)));
     for (name, figure, note) in figures(agreement) {
         let value = digits(figure.value);
         let interval = figure.ci95.map_or(String::new(), |[lo, hi]| format!("{lo:.4} to {hi:.4}"));
