@@ -114,7 +114,7 @@ fn rank(
     let judged = guarded(|| Ok(ranker.judge(&|done| progress.at(done, 0.0))));
     let failure = match judged {
         Ok(Ok(())) => None,
-        Ok(Err(failure)) => Some((failure.paths, failure.error)),
+        Ok(Err(failure)) => Some((failure.paths, *failure.error)),
         Err(error) => Some((Vec::new(), error)),
     };
     if let Some((paths, error)) = failure {

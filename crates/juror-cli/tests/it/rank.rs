@@ -165,7 +165,7 @@ fn a_state_of_something_else_is_refused() {
         &["--state", "no/such/state.jsonl"],
         &["--plot", "plot.png"],
         &["--budget", "0"],
-        &["--interval", "-1"],
+        &["--interval", "0"],
     ] {
         let ran = run(juror().current_dir(&folder).args(["rank", "good.mp4", "bad.mp4"]).args(arguments));
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}");

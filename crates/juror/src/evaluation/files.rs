@@ -250,6 +250,10 @@ mod tests {
             ("video,score\na,1\nb,high\n", "line 3: `score` is `high`; a finite number is needed: FILE"),
             ("video,score\na,1\nb,inf\n", "line 3: `score` is `inf`; a finite number is needed: FILE"),
             ("video,score\na,1\n\nb,\n", "line 4: `score` is missing; a finite number is needed: FILE"),
+            (
+                "video,score\r\n\"a\n\",1\r\n\r\nb,x\r\n",
+                "line 5: `score` is `x`; a finite number is needed: FILE",
+            ),
             ("video,score\na,1\n,2\n", "line 3: `video` is missing: FILE"),
             ("video,score\na,1\nb,2\na,3\n", "line 4: `a` stands at line 2 already: FILE"),
             ("video,score\na,1,2\n", "line 2: 3 cells where the header has 2: FILE"),

@@ -121,7 +121,7 @@ fn comma_separated(
     visit: &mut dyn FnMut(&Row<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let broken = |error: csv::Error| {
-        let place = Place::Line(error.position().map_or(1, csv::Position::line));
+        let place = Lines::default().of(bytes, error.position().map_or(0, csv::Position::byte));
         Error::Row { place, what: csv_problem(&error), path: path.to_owned() }
     };
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
@@ -139,9 +139,9 @@ fn comma_separated(
             return Err(wrong_header(format!("the header has no column `{}`; it has {has}", names[0])));
         }
     }
-    let mut record = StringRecord::new();
+    let (mut record, mut lines) = (StringRecord::new(), Lines::default());
     while reader.read_record(&mut record).map_err(broken)? {
-        let place = Place::Line(record.position().map_or(0, csv::Position::line));
+        let place = lines.of(bytes, record.position().map_or(0, csv::Position::byte));
         visit(&Row { place, path, cells: Cells::Csv { columns: &columns, record: &record } })?;
     }
     Ok(())
@@ -158,23 +158,37 @@ fn csv_problem(error: &csv::Error) -> String {
     }
 }
 
+/// Counts lines as a file is read on.
+#[derive(Default)]
+struct Lines {
+    breaks: u64,
+    counted: usize,
+}
+
+impl Lines {
+    /// The line of what follows the blanks at `byte`, which lies no earlier than the last one asked for.
+    fn of(&mut self, bytes: &[u8], byte: u64) -> Place {
+        let from = (byte as usize).clamp(self.counted, bytes.len());
+        let blanks = bytes[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let begin = from + blanks;
+        self.breaks += bytes[self.counted..begin].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.counted = begin;
+        Place::Line(self.breaks + 1)
+    }
+}
+
 fn json_lines(
     path: &Path,
     bytes: &[u8],
     visit: &mut dyn FnMut(&Row<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut stream = serde_json::Deserializer::from_slice(bytes).into_iter::<Map<String, Value>>();
-    let (mut line, mut counted) = (1, 0);
+    let mut lines = Lines::default();
     loop {
-        // The next value begins after the blanks that follow the last one.
-        let blanks =
-            bytes[stream.byte_offset()..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        let begin = stream.byte_offset() + blanks;
-        line += bytes[counted..begin].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        counted = begin;
+        let place = lines.of(bytes, stream.byte_offset() as u64);
         let Some(object) = stream.next() else { return Ok(()) };
         let object = object.map_err(|error| broken_json(path, &error))?;
-        visit(&Row { place: Place::Line(line), path, cells: Cells::Json(&object) })?;
+        visit(&Row { place, path, cells: Cells::Json(&object) })?;
     }
 }
 

@@ -82,7 +82,13 @@ pub struct Failure {
     /// The videos: one that could not be watched, or two that could not be compared.
     pub paths: Vec<PathBuf>,
     /// What happened.
-    pub error: Error,
+    pub error: Box<Error>,
+}
+
+impl Failure {
+    fn new(paths: Vec<PathBuf>, error: Error) -> Self {
+        Self { paths, error: Box::new(error) }
+    }
 }
 
 impl<'a> Ranker<'a> {
@@ -163,7 +169,7 @@ impl<'a> Ranker<'a> {
     /// # Errors
     /// The first failure; what was judged before it counts in [`Self::ranking`] all the same.
     pub fn judge(&mut self, progress: &dyn Fn(usize)) -> Result<(), Failure> {
-        let nobody = |error| Failure { paths: Vec::new(), error };
+        let nobody = |error| Failure::new(Vec::new(), error);
         // Large enough to spare choosing, small enough to use what was learnt.
         let batch = (self.contents.len() / 8).clamp(1, 64);
         loop {
@@ -186,12 +192,12 @@ impl<'a> Ranker<'a> {
         for entrant in [first, second] {
             if self.entrants[entrant].viewed.is_none() {
                 let path = self.entrants[entrant].path.clone();
-                let failure = |error| Failure { paths: vec![path.clone()], error };
+                let failure = |error| Failure::new(vec![path.clone()], error);
                 self.entrants[entrant].viewed = Some(self.watch(&path, &|_| ()).map_err(failure)?);
             }
         }
         let (a, b) = (&self.entrants[first], &self.entrants[second]);
-        let failure = |error| Failure { paths: vec![a.path.clone(), b.path.clone()], error };
+        let failure = |error| Failure::new(vec![a.path.clone(), b.path.clone()], error);
         let (Some(viewed_a), Some(viewed_b)) = (&a.viewed, &b.viewed) else {
             return Err(failure(Error::Internal("a watched video is gone".to_owned())));
         };
@@ -200,7 +206,7 @@ impl<'a> Ranker<'a> {
         self.timings.language += begin.elapsed().as_secs_f64();
         let (a, b) = (a.sha256.clone(), b.sha256.clone());
         let judged = Judged { a, b, margin: margin.points, sd: margin.sd };
-        self.state.keep_pair(judged).map_err(|error| Failure { paths: Vec::new(), error })
+        self.state.keep_pair(judged).map_err(|error| Failure::new(Vec::new(), error))
     }
 
     /// The judgements among the present videos, in the order they were made, with the deviations that the model states.

@@ -106,7 +106,7 @@ impl State {
         let mut state = Self::default();
         for (index, line) in text[..whole].split(|&byte| byte == b'\n').enumerate() {
             let broken =
-                |reason: serde_json::Error| failed(format!("line {} is broken: {reason}", index + 1));
+                |_| failed(format!("line {} is neither a watched video nor a judged pair", index + 1));
             if index == 0 && whole > 0 {
                 let found: Header = serde_json::from_slice(line)
                     .map_err(|_| failed("it is no state of a ranking".to_owned()))?;
