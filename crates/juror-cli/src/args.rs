@@ -27,6 +27,8 @@ pub struct Cli {
 pub enum Command {
     Compare(CompareArgs),
     Score(ScoreArgs),
+    Rank(RankArgs),
+    Eval(EvalArgs),
     Distort(DistortArgs),
     Train(TrainArgs),
     Pull(PullArgs),
@@ -75,6 +77,8 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
+    pub reasons: ReasonArgs,
+    #[command(flatten)]
     pub report: ReportArgs,
 }
 
@@ -100,6 +104,111 @@ pub struct ScoreArgs {
     pub view: ViewArgs,
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub reasons: ReasonArgs,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// Order many videos by comparing few pairs; scores with intervals
+///
+/// Every video is watched once. The next pairs are those that tell most; judging stops when the order is settled (each video is
+/// above the next, or similar to it, with 95 % confidence), or as --interval says, at the latest after --budget pairs.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "juror rank [OPTIONS] <VIDEO> <VIDEO>...\n       juror rank [OPTIONS] --list <FILE> [VIDEO]..."
+)]
+pub struct RankArgs {
+    /// The videos, two or more
+    #[arg(value_name = "VIDEO", required_unless_present = "list", value_hint = ValueHint::FilePath)]
+    pub videos: Vec<PathBuf>,
+    /// Judge at most this many pairs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub budget: Option<u32>,
+    /// Judge until no 95 % interval of a score is wider than this many points
+    #[arg(long, value_name = "WIDTH", value_parser = positive_number)]
+    pub interval: Option<f64>,
+    /// Keep what is watched and judged in this file, and go on from it: after a stop, or with more videos
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub state: Option<PathBuf>,
+    /// Write every judged pair and its margin too
+    #[arg(long)]
+    pub pairs: bool,
+    /// Draw scores with intervals and the matrix of margins into this SVG file
+    #[arg(long, value_name = "FILE.svg", value_hint = ValueHint::FilePath)]
+    pub plot: Option<PathBuf>,
+    /// Write the ranking as one HTML page with thumbnails, which needs nothing else
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
+    /// Read more videos from this file, one a line (`-`: standard input)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub list: Option<PathBuf>,
+    /// Go on with the others when a video fails
+    #[arg(long)]
+    pub continue_on_error: bool,
+    #[command(flatten)]
+    pub view: ViewArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Reasons are never written here; scripts may say so all the same.
+    #[arg(long, hide = true)]
+    pub no_rationale: bool,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// Tell how well scores agree with people's ratings
+///
+/// Files are joined by the text of `video`. The scores may be on any scale where more is better. Figures: SRCC, KRCC, PLCC (after
+/// the 4-parameter logistic, and raw), RMSE, pair accuracy, outlier ratio (with `std`), per `group`, and the share of bitrate
+/// ladders (`ladder`, `bitrate`) that keep their order.
+#[derive(Debug, Args)]
+#[command(override_usage = "juror eval [OPTIONS] --ratings <FILE> --scores <FILE>\n       \
+        juror eval [OPTIONS] --ratings <FILE> --videos <DIR>")]
+pub struct EvalArgs {
+    /// The ratings: CSV with the columns video,mos[,std][,votes][,group][,ladder,bitrate], or JSON lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ratings: PathBuf,
+    /// What the columns of --ratings are called, where it is otherwise (`video=flickr_id,mos=MOS`)
+    #[arg(long, value_name = "KEY=NAME,...", value_delimiter = ',')]
+    pub rating_columns: Vec<String>,
+    /// What follows the ids of --ratings to make them names of videos (`.mp4`)
+    #[arg(long, value_name = "SUFFIX", default_value = "", hide_default_value = true)]
+    pub video_suffix: String,
+    /// The scores: CSV with the columns video,score, JSON lines, or the records of `juror score`
+    #[arg(long, value_name = "FILE", required_unless_present = "videos", value_hint = ValueHint::FilePath)]
+    pub scores: Option<PathBuf>,
+    /// The folder of the videos: without --scores the model scores them, with --scores paths are taken relative to it
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub videos: Option<PathBuf>,
+    /// Other scores of the same videos: is the difference more than chance?
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub against: Option<PathBuf>,
+    /// What of --scores is evaluated: a column, or several, which are standardised and summed by weight
+    #[arg(long, value_name = "NAME[:WEIGHT],...", default_value = "score", requires = "scores")]
+    pub score_column: String,
+    /// The same for --against
+    #[arg(long, value_name = "NAME[:WEIGHT],...", default_value = "score", requires = "against")]
+    pub against_column: String,
+    /// Leave out videos that lack a rating or a score
+    #[arg(long)]
+    pub allow_missing: bool,
+    /// Resamples behind the intervals; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub bootstrap: u32,
+    /// Draw scores against ratings, with the fitted curve, into this SVG file
+    #[arg(long, value_name = "FILE.svg", value_hint = ValueHint::FilePath)]
+    pub plot: Option<PathBuf>,
+    /// Go on with the next video when one fails, and leave it out
+    #[arg(long)]
+    pub continue_on_error: bool,
+    #[command(flatten)]
+    pub view: ViewArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Reasons are never written here; scripts may say so all the same.
+    #[arg(long, hide = true)]
+    pub no_rationale: bool,
     #[command(flatten)]
     pub report: ReportArgs,
 }
@@ -247,11 +356,17 @@ pub struct ModelArgs {
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}
+
+/// Whether reasons are written.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ReasonArgs {
     /// Skip the written reasons: faster
     #[arg(long)]
     pub no_rationale: bool,
-    #[command(flatten)]
-    pub remote: RemoteArgs,
 }
 
 /// How a model that is served elsewhere is asked. The key is taken from OPENAI_API_KEY.

@@ -42,6 +42,8 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Compare(args) => commands::judge::compare(args),
         Command::Score(args) => commands::judge::score(args),
+        Command::Rank(args) => commands::rank::run(args),
+        Command::Eval(args) => commands::eval::run(args),
         Command::Distort(args) => commands::distort::run(args),
         Command::Train(args) => commands::train::run(&args),
         Command::Pull(args) => commands::pull::run(&args),

@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
+use juror::evaluation::{RatingColumns, ScoreColumn};
+use juror::ranking::Stop;
 use juror::{Juror, Options};
 use juror_lmm::remote::Media;
 use juror_media::TimeWindow;
 use juror_media::distort::{Chain, Distortion, Kind};
 use juror_net::chat::{KEY_VARIABLE, Service};
 use juror_net::http::{Patience, Secret};
+use juror_stats::Bootstrap;
 
 use crate::args::{
-    CompareArgs, DistortArgs, Format, ModelArgs, RemoteArgs, ReportArgs, ScoreArgs, Sending, ViewArgs,
-    WindowArgs,
+    CompareArgs, DistortArgs, EvalArgs, Format, ModelArgs, RankArgs, RemoteArgs, ReportArgs, ScoreArgs,
+    Sending, ViewArgs, WindowArgs,
 };
 use crate::inputs::{self, Pair};
 
@@ -70,7 +73,7 @@ impl Job<Pair> {
         let options = Options {
             single_order: args.single_order,
             segment_secs: None,
-            ..options(&args.view, &args.model)?
+            ..options(&args.view, !args.reasons.no_rationale)?
         };
         Ok(Self {
             report: Report::new(&args.report, inputs.len() > 1),
@@ -90,7 +93,10 @@ impl Job<PathBuf> {
         if let Some(list) = args.list {
             inputs.extend(inputs::videos(&list)?);
         }
-        let options = Options { segment_secs: args.segment_seconds, ..options(&args.view, &args.model)? };
+        let options = Options {
+            segment_secs: args.segment_seconds,
+            ..options(&args.view, !args.reasons.no_rationale)?
+        };
         Ok(Self {
             report: Report::new(&args.report, inputs.len() > 1),
             inputs,
@@ -101,17 +107,186 @@ impl Job<PathBuf> {
     }
 }
 
+/// Videos to rank.
+#[derive(Debug)]
+pub struct Tournament {
+    /// Two or more.
+    pub videos: Vec<PathBuf>,
+    /// How they are watched and judged.
+    pub options: Options,
+    /// When judging stops.
+    pub stop: Stop,
+    /// The file to go on from.
+    pub state: Option<PathBuf>,
+    /// Whether judged pairs are written.
+    pub pairs: bool,
+    /// Where the plot goes.
+    pub plot: Option<PathBuf>,
+    /// Where the page goes.
+    pub html: Option<PathBuf>,
+    /// With which model.
+    pub model: Model,
+    /// Where results go.
+    pub report: Report,
+    /// Whether to go on after a failure.
+    pub continue_on_error: bool,
+}
+
+impl Tournament {
+    /// # Errors
+    /// When arguments contradict each other or the list cannot be read.
+    pub fn new(args: RankArgs) -> anyhow::Result<Self> {
+        let mut videos = args.videos;
+        if let Some(list) = args.list {
+            videos.extend(inputs::videos(&list)?);
+        }
+        ensure!(videos.len() > 1, "a ranking needs at least two videos; {} was given", videos.len());
+        Ok(Self {
+            videos,
+            options: options(&args.view, false)?,
+            stop: Stop { budget: args.budget.map(|budget| budget as usize), interval_width: args.interval },
+            state: args.state,
+            pairs: args.pairs,
+            plot: args.plot.map(svg_place).transpose()?,
+            html: args.html,
+            model: Model::new(args.model)?,
+            report: Report::new(&args.report, args.continue_on_error),
+            continue_on_error: args.continue_on_error,
+        })
+    }
+}
+
+/// Scores to hold against ratings.
+#[derive(Debug)]
+pub struct Evaluating {
+    /// The file of ratings.
+    pub ratings: PathBuf,
+    /// What its columns are called.
+    pub rating_columns: RatingColumns,
+    /// Where the scores come from.
+    pub source: ScoreSource,
+    /// A second file of scores, and what of it is taken.
+    pub against: Option<(PathBuf, Vec<ScoreColumn>)>,
+    /// Whether videos may lack a rating or a score.
+    pub allow_missing: bool,
+    /// Behind the intervals, if any.
+    pub bootstrap: Option<Bootstrap>,
+    /// Where the plot goes.
+    pub plot: Option<PathBuf>,
+    /// 0: one per core.
+    pub threads: usize,
+    /// Of everything random.
+    pub seed: u64,
+    /// Where results go.
+    pub report: Report,
+}
+
+/// Where scores come from.
+#[derive(Debug)]
+pub enum ScoreSource {
+    /// A file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What of it is taken.
+        columns: Vec<ScoreColumn>,
+        /// Paths below this folder are relative to it.
+        folder: Option<PathBuf>,
+    },
+    /// A model, which watches the rated videos.
+    Model {
+        /// Where they are.
+        folder: PathBuf,
+        /// Which model.
+        model: Model,
+        /// How it watches.
+        options: Options,
+        /// Whether to go on after a failure.
+        continue_on_error: bool,
+    },
+}
+
+impl Evaluating {
+    /// # Errors
+    /// When arguments contradict each other.
+    pub fn new(args: EvalArgs) -> anyhow::Result<Self> {
+        let seed = args.model.seed;
+        let options = options(&args.view, false)?;
+        let (model, columns) = (Model::new(args.model)?, score_columns(&args.score_column)?);
+        let threads = model.threads;
+        let source = match (args.scores, args.videos) {
+            (Some(path), folder) => ScoreSource::File { path, columns, folder },
+            (None, Some(folder)) => {
+                ScoreSource::Model { folder, model, options, continue_on_error: args.continue_on_error }
+            }
+            (None, None) => bail!("either --scores or --videos is needed"),
+        };
+        let against_columns = score_columns(&args.against_column)?;
+        let many = args.continue_on_error && matches!(source, ScoreSource::Model { .. });
+        Ok(Self {
+            ratings: args.ratings,
+            rating_columns: rating_columns(&args.rating_columns, args.video_suffix)?,
+            source,
+            against: args.against.map(|path| (path, against_columns)),
+            allow_missing: args.allow_missing,
+            bootstrap: (args.bootstrap > 0)
+                .then_some(Bootstrap { replicates: args.bootstrap as usize, seed }),
+            plot: args.plot.map(svg_place).transpose()?,
+            threads,
+            seed,
+            report: Report::new(&args.report, many),
+        })
+    }
+}
+
+/// Names of columns from `KEY=NAME` each.
+fn rating_columns(renamed: &[String], suffix: String) -> anyhow::Result<RatingColumns> {
+    let mut columns = RatingColumns::with_suffix(suffix);
+    for text in renamed {
+        let known = text.split_once('=').is_some_and(|(key, name)| columns.rename(key.trim(), name.trim()));
+        ensure!(
+            known,
+            "`{text}` renames no column of ratings; allowed is KEY=NAME with a key of {}",
+            RatingColumns::KEYS.join(", ")
+        );
+    }
+    Ok(columns)
+}
+
+/// Columns from `NAME` or `NAME:WEIGHT,NAME:WEIGHT`.
+fn score_columns(text: &str) -> anyhow::Result<Vec<ScoreColumn>> {
+    let column = |part: &str| {
+        let (name, weight) = part.rsplit_once(':').unwrap_or((part, "1"));
+        let weight = weight.trim().parse::<f64>().ok().filter(|weight| weight.is_finite() && *weight != 0.0);
+        match (name.trim(), weight) {
+            ("", _) | (_, None) => bail!(
+                "`{part}` is no column of scores; allowed are `name` and `name:weight`, \
+                 the weight a number other than 0"
+            ),
+            (name, Some(weight)) => Ok(ScoreColumn { name: name.to_owned(), weight }),
+        }
+    };
+    text.split(',').map(column).collect()
+}
+
+/// A place that a plot can be written to.
+fn svg_place(path: PathBuf) -> anyhow::Result<PathBuf> {
+    let is_svg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+    ensure!(is_svg, "plots are SVG: the name must end in .svg: {}", path.display());
+    Ok(path)
+}
+
 impl WindowArgs {
     fn checked(&self) -> anyhow::Result<TimeWindow> {
         Ok(TimeWindow::new(self.start, self.end)?)
     }
 }
 
-fn options(view: &ViewArgs, model: &ModelArgs) -> anyhow::Result<Options> {
+fn options(view: &ViewArgs, rationale: bool) -> anyhow::Result<Options> {
     Ok(Options {
         window: view.window.checked()?,
         frames: view.frames.map(|frames| frames as usize),
-        rationale: !model.no_rationale,
+        rationale,
         ..Options::default()
     })
 }
@@ -133,8 +308,7 @@ impl Model {
     /// # Errors
     /// When there is no such model.
     pub fn open(&self) -> Result<Juror, juror::Error> {
-        // The pool exists already only when this is called twice; it then has this size already.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global();
+        bound_threads(self.threads);
         let name_or_path: &OsStr = self.name_or_path.as_ref();
         let juror = match &self.remote {
             Some((service, media)) => Juror::remote(service.clone(), *media)?,
@@ -175,6 +349,12 @@ fn remote(model: &Path, args: &RemoteArgs) -> anyhow::Result<Option<(Service, Me
         Sending::File => Media::File,
     };
     Ok(Some((service, media)))
+}
+
+/// Bounds the threads of all arithmetic; 0: one per core.
+pub fn bound_threads(threads: usize) {
+    // The pool exists already only when this is called twice; it then has this size already.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
 }
 
 impl Report {

@@ -1,6 +1,9 @@
 //! What can go wrong when videos are judged, and the stable word for each class.
 
+use std::path::PathBuf;
+
 use juror_media::MediaError;
+use juror_stats::StatsError;
 use serde::{Deserialize, Serialize};
 
 /// The class of a failure, as written into error records.
@@ -48,6 +51,17 @@ pub enum Error {
     /// A defect of juror.
     #[error("a defect of juror, please report it: {0}")]
     Internal(String),
+    /// Arithmetic on judgements that failed.
+    #[error(transparent)]
+    Statistics(#[from] StatsError),
+    /// The file that a ranking goes on from cannot be used.
+    #[error("the state of the ranking cannot be used: {reason}: {}", path.display())]
+    State {
+        /// Why.
+        reason: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// A length of segments that makes no sense.
     #[error(
         "segments of {length_secs} s over {span_secs} s: allowed are lengths above 0 s that make at most 100000 segments"
@@ -86,7 +100,7 @@ impl Error {
             },
             Self::Model(juror_lmm::Error::Memory { .. }) => ErrorKind::OutOfMemory,
             Self::NoSuchModel { .. } | Self::Model(_) | Self::Answer(_) => ErrorKind::Model,
-            Self::Internal(_) => ErrorKind::Internal,
+            Self::Internal(_) | Self::Statistics(_) | Self::State { .. } => ErrorKind::Internal,
             Self::Segments { .. } => ErrorKind::Unsupported,
         }
     }

@@ -30,7 +30,7 @@ use crate::verdict::{Level, MARGIN_RANGE, Pooled, Preference, SCORE_RANGE, ci95}
 pub const EMBEDDED: [&str; 1] = ["nano"];
 
 /// The device where no model was opened.
-const DEVICE: &str = "cpu";
+pub(crate) const DEVICE: &str = "cpu";
 /// The share of a call's progress that watching takes; the rest is for the judgement and its text.
 const WATCHING: f64 = 0.9;
 
@@ -78,6 +78,25 @@ impl Viewed {
     pub fn input(&self) -> &Input {
         &self.input
     }
+
+    /// What a careful reader should know of it.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Seconds spent on decoding and on the vision stage.
+    pub fn seconds(&self) -> (f64, f64) {
+        (self.watched.decode_secs, self.watched.vision_secs)
+    }
+}
+
+/// A margin by itself, without the rest of a [`Comparison`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Margin {
+    /// Quality of A minus that of B, points (-4..4).
+    pub points: f64,
+    /// Standard deviation of its error, as the model states it, points.
+    pub sd: f64,
 }
 
 /// A judge of video quality: a model ready to compare and score.
@@ -130,6 +149,11 @@ impl Juror {
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
+    }
+
+    /// The seed of everything random.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// The model's name and the SHA-256 of its weights.
@@ -212,6 +236,26 @@ impl Juror {
             order_agreement: judged.order_agreement,
             provenance: self.provenance(self.model(), timings, warnings),
         })
+    }
+
+    /// The margin of two videos that were watched, without reasons: all that a ranking needs.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the model gives no usable answer.
+    pub fn margin(&self, a: &Viewed, b: &Viewed, options: &Options) -> Result<Margin, Error> {
+        let options = JudgeOptions { rationale: false, ..self.judge_options(options) };
+        let judged = self.lmm.compare(&a.watched, &b.watched, &options)?;
+        let points = finite("margin", judged.margin)?.clamp(MARGIN_RANGE[0], MARGIN_RANGE[1]);
+        Ok(Margin { points, sd: finite("margin's deviation", judged.margin_sd)?.abs() })
+    }
+
+    /// The score of a video that was watched, points (1..5), without reasons.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the model gives no usable answer.
+    pub fn score_viewed(&self, viewed: &Viewed) -> Result<f64, Error> {
+        let options = JudgeOptions { rationale: false, ..self.judge_options(&Options::default()) };
+        in_score_range("score", self.lmm.score(&viewed.watched, &options)?.score)
     }
 
     /// Tells which of two videos looks better, by how much, and why.
@@ -344,7 +388,7 @@ impl Juror {
         JudgeOptions { rationale: options.rationale, single_order: options.single_order, seed: self.seed }
     }
 
-    fn provenance<M>(&self, model: M, timings: Timings, warnings: Vec<String>) -> Provenance<M> {
+    pub(crate) fn provenance<M>(&self, model: M, timings: Timings, warnings: Vec<String>) -> Provenance<M> {
         Provenance {
             model,
             seed: self.seed,
@@ -365,15 +409,7 @@ pub fn pulled(model: &OsStr) -> Option<PathBuf> {
 
 /// The error record of `subject` where no model could be opened.
 pub fn error_record_without_model(subject: Subject, error: &Error, seed: u64) -> ErrorRecord {
-    let provenance = Provenance {
-        model: None,
-        seed,
-        device: DEVICE.to_owned(),
-        timings: Timings::default(),
-        warnings: Vec::new(),
-        version: crate::VERSION.to_owned(),
-    };
-    ErrorRecord::new(subject, error, provenance)
+    ErrorRecord::new(subject, error, Provenance::without_model(seed))
 }
 
 /// `value`, unless the model went astray.

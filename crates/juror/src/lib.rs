@@ -1,6 +1,8 @@
-//! Compare and score videos without a reference: the library behind the `juror` program.
+//! Compare, score and rank videos without a reference, and hold scores against people's ratings: the library behind the `juror` program.
 //!
 //! - [`judge`]: [`Juror`] opens a model and makes records of videos; a model served elsewhere is a [`Service`];
+//! - [`evaluation`]: files of ratings and scores, and how well they agree;
+//! - [`ranking`]: many videos in order by few comparisons;
 //! - [`record`]: the results, as serialised (`schema` `juror/1`); scripts may rely on every field;
 //! - [`verdict`]: how numbers become words (levels, preference, intervals, pooling), in one place;
 //! - [`error`]: what can go wrong, with the stable `kind` words of error records.
@@ -19,8 +21,10 @@
 //! ```
 
 pub mod error;
+pub mod evaluation;
 mod hash;
 pub mod judge;
+pub mod ranking;
 pub mod record;
 mod segment;
 pub mod verdict;
@@ -30,6 +34,9 @@ pub use judge::{Juror, Options, Viewed};
 pub use juror_lmm::remote::Media;
 pub use juror_net::chat::Service;
 pub use juror_net::http::{Patience, Secret};
+pub use ranking::Ranker;
+pub use record::evaluation::Evaluation;
+pub use record::ranking::Ranking;
 pub use record::{Comparison, ErrorRecord, Record, Score};
 pub use verdict::{Level, Preference};
 

@@ -3,12 +3,22 @@
 //! The names, meanings and order of fields are a contract with scripts (`schema` `juror/1`): new fields
 //! may be added, none renamed. Every number is finite; what is unknown is `null`. `path`s that are not
 //! UTF-8 are written with replacement characters, since JSON has no other way.
+//!
+//! - here: comparisons, scores, failures, and what all records share;
+//! - [`ranking`]: many videos in order;
+//! - [`evaluation`]: agreement with people.
+
+pub mod evaluation;
+pub mod ranking;
 
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind};
+use crate::judge::DEVICE;
+use crate::record::evaluation::Evaluation;
+use crate::record::ranking::Ranking;
 use crate::verdict::{Level, Pooled, Preference};
 
 /// Declares a type whose only value is one text, so that `schema` and `type` can be neither written nor
@@ -49,6 +59,18 @@ constant_text!(
     ScoreType = "score"
 );
 constant_text!(
+    /// The `type` of a [`ranking::Ranking`].
+    RankingType = "ranking"
+);
+constant_text!(
+    /// The `type` of a file that a ranking goes on from.
+    StateType = "ranking_state"
+);
+constant_text!(
+    /// The `type` of an [`evaluation::Evaluation`].
+    EvaluationType = "evaluation"
+);
+constant_text!(
     /// The `type` of an [`ErrorRecord`].
     ErrorType = "error"
 );
@@ -61,6 +83,10 @@ pub enum Record {
     Comparison(Box<Comparison>),
     /// How good one video looks.
     Score(Box<Score>),
+    /// Many videos in order.
+    Ranking(Box<Ranking>),
+    /// How well scores agree with people.
+    Evaluation(Box<Evaluation>),
     /// An input that could not be judged.
     Error(Box<ErrorRecord>),
 }
@@ -74,6 +100,18 @@ impl From<Comparison> for Record {
 impl From<Score> for Record {
     fn from(record: Score) -> Self {
         Self::Score(Box::new(record))
+    }
+}
+
+impl From<Ranking> for Record {
+    fn from(record: Ranking) -> Self {
+        Self::Ranking(Box::new(record))
+    }
+}
+
+impl From<Evaluation> for Record {
+    fn from(record: Evaluation) -> Self {
+        Self::Evaluation(Box::new(record))
     }
 }
 
@@ -283,6 +321,20 @@ pub struct Provenance<M = ModelId> {
     pub warnings: Vec<String>,
     /// The version of juror.
     pub version: String,
+}
+
+impl Provenance<Option<ModelId>> {
+    /// Of a record that no model had a part in.
+    pub fn without_model(seed: u64) -> Self {
+        Self {
+            model: None,
+            seed,
+            device: DEVICE.to_owned(),
+            timings: Timings::default(),
+            warnings: Vec::new(),
+            version: crate::VERSION.to_owned(),
+        }
+    }
 }
 
 /// A model by name and content.

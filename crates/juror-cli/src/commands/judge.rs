@@ -147,7 +147,7 @@ fn judge_all<I: Input>(job: &Job<I>, reporter: &mut Reporter) -> std::io::Result
 }
 
 /// Runs `work`; a panic in it becomes an error, so that a defect met on one input costs no other its result.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
@@ -160,7 +160,7 @@ fn warn(record: &Record) {
     let (subject, warnings) = match record {
         Record::Score(score) => (score.video.path.as_str(), &score.provenance.warnings),
         Record::Comparison(comparison) => ("", &comparison.provenance.warnings),
-        Record::Error(_) => return,
+        Record::Ranking(_) | Record::Evaluation(_) | Record::Error(_) => return,
     };
     for warning in warnings {
         let about = if subject.is_empty() { String::new() } else { format!(": {subject}") };

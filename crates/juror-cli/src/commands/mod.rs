@@ -2,9 +2,11 @@
 
 pub mod distort;
 pub mod doctor;
+pub mod eval;
 pub mod judge;
 pub mod models;
 pub mod pull;
+pub mod rank;
 pub mod shell;
 pub mod train;
 

@@ -1,8 +1,9 @@
-//! Records as CSV: one row each, nested fields flattened with dots.
+//! Records as CSV: one row each (of a ranking: one for each video), nested fields flattened with dots.
 //!
 //! Scalars keep their JSON form without quotes, `null` is empty. Intervals become `.lo` and `.hi`,
 //! distortions `kind:severity` joined by `;`, warnings are joined by `;`. Left out are the lists
-//! that have no place in a row: the sampled times and the segments (`pooled` sums these up).
+//! that have no place in a row: the sampled times, the judged pairs and worst cycles of a ranking, the segments (`pooled` sums these up) and the groups of an
+//! evaluation (`weighted` does).
 //! Rows of failed inputs fill the paths, `kind` and `message`.
 
 use std::collections::BTreeMap;
@@ -18,6 +19,10 @@ pub enum Columns {
     Comparison,
     /// Those of scores.
     Score,
+    /// Those of rankings: a row for each video.
+    Ranking,
+    /// Those of evaluations.
+    Evaluation,
 }
 
 const COMPARISON: &[&str] = &[
@@ -95,12 +100,126 @@ const SCORE: &[&str] = &[
     "message",
 ];
 
+const RANKING: &[&str] = &[
+    "schema",
+    "type",
+    "rank",
+    "path",
+    "score",
+    "ci95.lo",
+    "ci95.hi",
+    "tied",
+    "wins",
+    "losses",
+    "ties",
+    "group",
+    "sha256",
+    "comparisons.judged",
+    "comparisons.possible",
+    "inconsistency",
+    "noise",
+    "stopped",
+    "model.name",
+    "model.sha256",
+    "seed",
+    "device",
+    "timings.decode",
+    "timings.vision",
+    "timings.language",
+    "timings.total",
+    "warnings",
+    "version",
+    "kind",
+    "message",
+];
+
+const EVALUATION: &[&str] = &[
+    "schema",
+    "type",
+    "ratings",
+    "scores",
+    "n",
+    "srcc.value",
+    "srcc.ci95.lo",
+    "srcc.ci95.hi",
+    "krcc.value",
+    "krcc.ci95.lo",
+    "krcc.ci95.hi",
+    "plcc.value",
+    "plcc.ci95.lo",
+    "plcc.ci95.hi",
+    "plcc_raw.value",
+    "plcc_raw.ci95.lo",
+    "plcc_raw.ci95.hi",
+    "rmse.value",
+    "rmse.ci95.lo",
+    "rmse.ci95.hi",
+    "rmse_raw.value",
+    "rmse_raw.ci95.lo",
+    "rmse_raw.ci95.hi",
+    "pair_accuracy.value",
+    "pair_accuracy.ci95.lo",
+    "pair_accuracy.ci95.hi",
+    "outlier_ratio.value",
+    "outlier_ratio.ci95.lo",
+    "outlier_ratio.ci95.hi",
+    "logistic.b1",
+    "logistic.b2",
+    "logistic.b3",
+    "logistic.b4",
+    "ladders.ladders",
+    "ladders.ladders_kept",
+    "ladders.pairs_kept",
+    "ladders.neighbours_kept",
+    "weighted.n",
+    "weighted.srcc",
+    "weighted.krcc",
+    "weighted.plcc",
+    "weighted.plcc_raw",
+    "weighted.pair_accuracy",
+    "against.scores",
+    "against.srcc.first",
+    "against.srcc.second",
+    "against.srcc.between",
+    "against.srcc.difference_ci95.lo",
+    "against.srcc.difference_ci95.hi",
+    "against.srcc.williams.statistic",
+    "against.srcc.williams.p",
+    "against.srcc.steiger.statistic",
+    "against.srcc.steiger.p",
+    "against.plcc.first",
+    "against.plcc.second",
+    "against.plcc.between",
+    "against.plcc.difference_ci95.lo",
+    "against.plcc.difference_ci95.hi",
+    "against.plcc.williams.statistic",
+    "against.plcc.williams.p",
+    "against.plcc.steiger.statistic",
+    "against.plcc.steiger.p",
+    "missing.without_score",
+    "missing.without_rating",
+    "model.name",
+    "model.sha256",
+    "seed",
+    "device",
+    "timings.decode",
+    "timings.vision",
+    "timings.language",
+    "timings.total",
+    "warnings",
+    "version",
+    "kind",
+    "message",
+];
+
 impl Columns {
     /// Their names, in order.
     pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Comparison => COMPARISON,
             Self::Score => SCORE,
+            Self::Ranking => RANKING,
+            Self::Evaluation => EVALUATION,
         }
     }
 }
@@ -114,17 +233,34 @@ pub fn rows(record: &Record, columns: Columns, with_header: bool) -> io::Result<
     if with_header {
         writer.write_record(columns.names())?;
     }
-    let fields = fields(record)?;
-    writer.write_record(columns.names().iter().map(|name| fields.get(*name).map_or("", String::as_str)))?;
+    for fields in table(record, columns)? {
+        writer
+            .write_record(columns.names().iter().map(|name| fields.get(*name).map_or("", String::as_str)))?;
+    }
     let bytes = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 
+/// The rows of a record: its fields by column name.
+fn table(record: &Record, columns: Columns) -> io::Result<Vec<BTreeMap<String, String>>> {
+    let shared = fields(record, columns)?;
+    let Record::Ranking(ranking) = record else { return Ok(vec![shared]) };
+    let row = |item| {
+        let mut row = shared.clone();
+        flatten("", &serde_json::to_value(item)?, &mut row);
+        Ok(row)
+    };
+    ranking.items.iter().map(row).collect()
+}
+
 /// All fields of a record by column name.
-fn fields(record: &Record) -> io::Result<BTreeMap<String, String>> {
+fn fields(record: &Record, columns: Columns) -> io::Result<BTreeMap<String, String>> {
     let mut fields = BTreeMap::new();
     flatten("", &serde_json::to_value(record)?, &mut fields);
-    // The paths of a failure stand where those of a result do.
+    // The paths of a failure stand where those of a result do; of rankings they have the same name.
+    if columns == Columns::Ranking {
+        return Ok(fields);
+    }
     for (of_error, of_result) in [("path", "video.path"), ("a", "a.path"), ("b", "b.path")] {
         if let Some(path) = fields.remove(of_error) {
             fields.insert(of_result.to_owned(), path);
@@ -172,18 +308,28 @@ fn listed(item: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::table::evaluation::tests::evaluation;
+    use crate::output::table::ranking::tests::ranking;
     use crate::output::table::tests::{comparison, failure, score};
 
     /// Every scalar of a record has a column, and every column a field.
     #[test]
     fn columns_cover_the_records() {
-        let failure = fields(&failure().into()).unwrap();
-        for (columns, record) in
-            [(Columns::Comparison, Record::from(comparison(1.3))), (Columns::Score, score(3.8).into())]
-        {
-            let fields = fields(&record).unwrap();
-            for name in fields.keys().filter(|name| !name.ends_with("frames_sampled") && *name != "segments")
-            {
+        let failed: Record = failure().into();
+        for (columns, record) in [
+            (Columns::Comparison, Record::from(comparison(1.3))),
+            (Columns::Score, score(3.8).into()),
+            (Columns::Evaluation, evaluation().into()),
+            (Columns::Ranking, ranking().into()),
+        ] {
+            let failure = fields(&failed, columns).unwrap();
+            let fields = table(&record, columns).unwrap().remove(0);
+            let has_no_place = |name: &str| {
+                name.ends_with("frames_sampled")
+                    || ["segments", "items", "graph", "worst_cycles"].contains(&name)
+                    || name.starts_with("per_group.")
+            };
+            for name in fields.keys().filter(|name| !has_no_place(name)) {
                 assert!(columns.names().contains(&name.as_str()), "no column for {name}");
             }
             for name in columns.names() {

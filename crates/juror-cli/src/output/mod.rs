@@ -1,7 +1,9 @@
 //! How results leave the program: the only way to standard output or the `--output` file.
 
+pub mod chart;
 pub mod csv;
 pub mod file;
+pub mod page;
 pub mod table;
 
 use std::io::{self, Write};

@@ -1,5 +1,8 @@
 //! Results for people: the verdict in plain words first, then what speaks for it.
 
+pub mod evaluation;
+pub mod ranking;
+
 use std::fmt::Write;
 
 use juror::record::Distortion;
@@ -25,6 +28,8 @@ pub fn render(record: &Record, many: bool, first: bool, width: usize) -> String 
         }
         Record::Score(score) if many => score_row(score, first, width),
         Record::Score(score) => score_text(score, width),
+        Record::Evaluation(evaluation) => evaluation::text(evaluation, width),
+        Record::Ranking(record) => ranking::text(record, width),
         Record::Error(_) => String::new(),
     }
 }

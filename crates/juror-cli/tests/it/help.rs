@@ -2,8 +2,19 @@
 
 use crate::support::{filters, juror, run};
 
-const COMMANDS: [&str; 9] =
-    ["compare", "score", "distort", "train", "pull", "models", "doctor", "completions", "man"];
+const COMMANDS: [&str; 11] = [
+    "compare",
+    "score",
+    "rank",
+    "eval",
+    "distort",
+    "train",
+    "pull",
+    "models",
+    "doctor",
+    "completions",
+    "man",
+];
 
 fn help_of(arguments: &[&str]) -> String {
     let ran = run(juror().args(arguments));
@@ -71,7 +82,7 @@ fn wrong_usage_says_what_is_allowed_and_exits_with_2() {
         &["distort", "a.mp4", "b.mp4", "--kind", "h264", "--level", "9"],
         &["distort", "a.mp4", "b.mp4", "--chain", "h264:3,stutter"],
         &["doctor", "--format", "csv"],
-        &["man", "rank"],
+        &["man", "judge"],
     ];
     let mut text = String::new();
     for arguments in cases {

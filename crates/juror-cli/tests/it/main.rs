@@ -5,10 +5,12 @@
 mod bad_input;
 mod distort;
 mod doctor;
+mod eval;
 mod help;
 mod judging;
 mod output;
 mod pull;
+mod rank;
 mod remote;
 #[path = "../../../juror-net/tests/it/server.rs"]
 mod server;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::coefficients::{Coefficients, rmse};
 use super::logistic::Logistic;
@@ -110,7 +110,7 @@ pub fn evaluate_groups(
 }
 
 /// Means over sets, weighted by their numbers of videos, as the papers' "overall" column.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Overall {
     /// Number of videos in all sets.
     pub n: usize,

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{StatsError, all_finite, same_length};
 
 /// How well scores keep the order of bitrates, over all ladders.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LadderOrder {
     /// Ladders with at least two different bitrates.
     pub ladders: usize,

@@ -4,7 +4,7 @@
 //! Williams' t (1959, as recommended by Steiger 1980, eq. 7) and Steiger's Z (1980, eq. 14, pooled). Both are derived for
 //! Pearson's correlation of normal data and are taken as approximations for SRCC; the bootstrap needs neither.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::coefficients::{plcc, srcc};
 use super::pairs::ScorePairs;
@@ -14,7 +14,7 @@ use crate::interval::Interval;
 use crate::normal;
 
 /// A test statistic and its two-sided p-value.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Test {
     /// The statistic: positive when the first correlation is larger.
     pub statistic: f64,
