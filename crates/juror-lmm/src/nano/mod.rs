@@ -175,10 +175,26 @@ impl Logits {
         Ok(Self { score_visual: f64::from(v[2]), score_temporal: f64::from(v[3]) })
     }
 
+    /// What single pictures are worth, in points.
+    fn visual_points(&self) -> f64 {
+        4.0 * sigmoid(self.score_visual)
+    }
+
     /// What the temporal faults cost, in points (never positive).
     fn temporal_points(&self) -> f64 {
         4.0 * (sigmoid(self.score_visual + self.score_temporal) - sigmoid(self.score_visual))
     }
+}
+
+/// Splits a margin into its visual and temporal parts. The scores differ by `visual + temporal`; what the margin
+/// is beside that falls to each part by its size, so that videos alike in one aspect stay alike in it.
+fn split(margin: f64, visual: f64, temporal: f64) -> (f64, f64) {
+    let (rest, size) = (margin - (visual + temporal), visual.abs() + temporal.abs());
+    if size < 1e-9 {
+        return (margin, 0.0);
+    }
+    let temporal = temporal + rest * (temporal.abs() / size);
+    (margin - temporal, temporal)
 }
 
 /// The vision stage: all moments, all places.
@@ -223,12 +239,17 @@ impl Lmm for Nano {
             )
         };
         let sd = self.config.calibration.margin_sd;
-        let temporal = Logits::of(a.nano()?)?.temporal_points() - Logits::of(b.nano()?)?.temporal_points();
+        let (of_a, of_b) = (Logits::of(a.nano()?)?, Logits::of(b.nano()?)?);
+        let (visual, temporal) = split(
+            margin,
+            of_a.visual_points() - of_b.visual_points(),
+            of_a.temporal_points() - of_b.temporal_points(),
+        );
         Ok(PairJudgement {
             margin,
             margin_sd: sd,
             probability: normal_cdf(margin / (sd * sd + 2.0 * VIEWER_SD * VIEWER_SD).sqrt()),
-            visual: margin - temporal,
+            visual,
             temporal,
             distortions_a: self.attributions(a)?,
             distortions_b: self.attributions(b)?,
