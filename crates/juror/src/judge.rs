@@ -277,8 +277,9 @@ impl Juror {
         Ok(comparison)
     }
 
-    /// Watches both videos of a pair side by side, each on half of the threads: while one waits for its
-    /// vision stage or its disk, the other decodes.
+    /// Watches both videos of a pair side by side: while one waits for its vision stage or its disk, the other
+    /// decodes. Each decoder has a thread per core, so that the one that takes longer has them all in the end; a
+    /// bound on the threads is shared out in halves.
     fn watch_both(
         &self,
         a: &Path,
@@ -286,8 +287,10 @@ impl Juror {
         options: &Options,
         progress: Progress<'_>,
     ) -> Result<(Viewed, Viewed), Error> {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if self.threads == 0 { cores() } else { self.threads };
+        let (threads_a, threads_b) = match self.threads {
+            0 => (0, 0),
+            bound => (bound - bound / 2, bound / 2),
+        };
         let done = Mutex::new([0.0; 2]);
         let report = |which: usize, fraction: f64| {
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
@@ -295,12 +298,12 @@ impl Juror {
             progress(WATCHING * (done[0] + done[1]) / 2.0);
         };
         let watch = |which, path, threads| self.watch_on(threads, path, options, &|done| report(which, done));
-        if threads == 1 {
+        if self.threads == 1 {
             return Ok((watch(0, a, 1)?, watch(1, b, 1)?));
         }
         std::thread::scope(|scope| {
-            let watching_b = scope.spawn(|| watch(1, b, threads / 2));
-            let a = watch(0, a, threads - threads / 2);
+            let watching_b = scope.spawn(|| watch(1, b, threads_b));
+            let a = watch(0, a, threads_a);
             let b = watching_b.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             Ok((a?, b?))
         })
