@@ -1,6 +1,7 @@
 //! What a training run is told, from a TOML file such as `configs/nano.toml`. Unknown keys are errors.
 
 use anyhow::{Context, Result, ensure};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -137,17 +138,24 @@ pub struct LanguageTraining {
     pub save_steps: usize,
 }
 
+/// Reads a configuration and checks it.
+///
+/// # Errors
+/// When the file is missing, has unknown or missing keys, or `check` refuses a value.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> Result<()>) -> Result<T> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let config = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    check(&config).with_context(|| format!("in {}", path.display()))?;
+    Ok(config)
+}
+
 impl SftConfig {
     /// Reads and checks a configuration.
     ///
     /// # Errors
     /// When the file is missing, has unknown or missing keys, or values out of range.
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let config: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-        config.check().with_context(|| format!("in {}", path.display()))?;
-        Ok(config)
+        read(path, Self::check)
     }
 
     fn check(&self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What a run is told, from a TOML file such as `configs/nano-mc-grpo.toml`. Unknown keys are errors.
 
-use crate::config::DataConfig;
+use crate::config::{self, DataConfig};
 use crate::grpo::GrpoConfig;
 use crate::rewards::Side;
 use anyhow::{Context, Result, ensure};
@@ -147,11 +147,7 @@ impl McGrpoConfig {
     /// # Errors
     /// When the file is missing, has unknown or missing keys, or values out of range.
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let config: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-        config.check().with_context(|| format!("in {}", path.display()))?;
-        Ok(config)
+        config::read(path, Self::check)
     }
 
     /// Says which value cannot be.
