@@ -22,4 +22,4 @@ ffmpeg -v error -f lavfi -i "mandelbrot=size=1280x720:rate=30:start_scale=0.02:e
   -t 4 -c:v libx264 -crf 12 -pix_fmt yuv420p "$clips/zoom.mp4"
 "$juror" distort "$clips/zoom.mp4" "$clips/zoom-cheap.mp4" --kind h264 --level 4
 echo "\$ juror compare zoom.mp4 zoom-cheap.mp4"
-"$juror" compare "$clips/zoom.mp4" "$clips/zoom-cheap.mp4"
+"$juror" compare "$clips/zoom.mp4" "$clips/zoom-cheap.mp4" --format table
