@@ -81,6 +81,11 @@ pub struct JudgeOptions {
     pub seed: u64,
 }
 
+impl JudgeOptions {
+    /// The verdict alone, in both orders.
+    pub const PLAIN: Self = Self { rationale: false, single_order: false, seed: 0 };
+}
+
 /// A distortion that the model sees.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attribution {

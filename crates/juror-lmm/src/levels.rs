@@ -3,6 +3,8 @@
 //! Level k (0 inferior .. 4 superior) speaks of the second video, so it is worth `4 - 2k` points to the first.
 
 use crate::generate::graded_preference;
+use crate::judge::PairJudgement;
+use std::time::Instant;
 
 /// Half the distance of two levels in points, as the standard deviation of a uniform spread: the error of a judgement of
 /// which only the word is known.
@@ -43,6 +45,29 @@ pub fn join(forward: Weighed, backward: Option<Weighed>) -> (Weighed, Option<boo
         preference: (forward.preference + 1.0 - backward.preference) / 2.0,
     };
     (both, Some(forward.margin * backward.margin <= 0.0))
+}
+
+impl Weighed {
+    /// The judgement of a model that writes levels: it does not tell the aspects apart and names no distortions.
+    pub(crate) fn judgement(
+        self,
+        order_agreement: Option<bool>,
+        rationale: Option<String>,
+        started: Instant,
+    ) -> PairJudgement {
+        PairJudgement {
+            margin: self.margin,
+            margin_sd: self.sd,
+            probability: self.preference,
+            visual: self.margin,
+            temporal: 0.0,
+            distortions_a: Vec::new(),
+            distortions_b: Vec::new(),
+            rationale,
+            order_agreement,
+            language_secs: started.elapsed().as_secs_f64(),
+        }
+    }
 }
 
 /// Mean and standard deviation of grades 1 (bad) to 5 (excellent) under their probabilities.

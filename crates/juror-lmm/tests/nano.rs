@@ -9,7 +9,7 @@ use juror_media::scenes::{Family, Scene};
 use juror_media::{Frame, TimeWindow, Video};
 use std::path::Path;
 
-const PLAIN: JudgeOptions = JudgeOptions { rationale: false, single_order: false, seed: 0 };
+const PLAIN: JudgeOptions = JudgeOptions::PLAIN;
 
 /// A scene that moves (some stand still, and there a stutter changes nothing), the first from `seed` on.
 fn clip(seed: u64, frames: usize) -> Vec<Frame> {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use server::{Reply, Request, Server};
 
-const PLAIN: JudgeOptions = JudgeOptions { rationale: false, single_order: false, seed: 0 };
+const PLAIN: JudgeOptions = JudgeOptions::PLAIN;
 const WRITTEN: JudgeOptions = JudgeOptions { rationale: true, single_order: false, seed: 0 };
 
 /// Two clips, `a.mp4` and `b.mp4`.

@@ -26,6 +26,7 @@ use juror_lmm::nano::{
     Body, CONTEXT_PLACES, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, Numbers, PATCH_LEN, PATCHES,
     PLACES, flip_fragment, patch_features,
 };
+use juror_nn::ops;
 use juror_nn::params::Params;
 use juror_nn::rng;
 use rand::seq::{IndexedRandom, SliceRandom, index};
@@ -198,7 +199,7 @@ impl<'a> Batch<'a> {
         let target: Vec<f32> = self.videos.iter().flat_map(|(_, e)| e.severities()).collect();
         let target = Tensor::from_vec(target, (self.videos.len(), KINDS.len()), &Device::Cpu)?;
         // Cross-entropy of a sigmoid: softplus(x) - x * target.
-        Ok((softplus(logits)? - (logits * target)?)?.mean_all()?)
+        Ok((ops::softplus(logits)? - (logits * target)?)?.mean_all()?)
     }
 
     fn aspect_loss(&self, heads: &[(&Tensor, &Tensor)]) -> Result<Tensor> {
@@ -245,11 +246,6 @@ fn choose_versions(examples: &[Example], count: usize, rng: &mut impl Rng) -> Ve
     chosen
 }
 
-/// `ln(1 + e^x)`, without overflow.
-pub(crate) fn softplus(x: &Tensor) -> candle_core::Result<Tensor> {
-    x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
-}
-
 /// Mean of `softplus(worse - better)` over the pairs.
 fn pair_loss(logit: &Tensor, pairs: &[(usize, usize)], n: usize) -> Result<Tensor> {
     if pairs.is_empty() {
@@ -261,14 +257,14 @@ fn pair_loss(logit: &Tensor, pairs: &[(usize, usize)], n: usize) -> Result<Tenso
     }
     let weight = Tensor::from_vec(weight, (n, n), &Device::Cpu)?;
     let lead = logit.unsqueeze(1)?.broadcast_sub(&logit.unsqueeze(0)?)?; // [better, worse]
-    Ok((softplus(&lead.neg()?)? * weight)?.sum_all()?)
+    Ok((ops::softplus(&lead.neg()?)? * weight)?.sum_all()?)
 }
 
 /// Cross-entropy of `sigmoid(logit)` against `quality`, less its least value: unlike a distance of the sigmoids, its
 /// gradient does not vanish where the logit is far off.
 fn regression(logit: &Tensor, quality: &Tensor) -> Result<Tensor> {
     let least = quality.to_vec1::<f32>()?.iter().map(|&q| entropy(f64::from(q))).sum::<f64>();
-    let loss = (softplus(logit)? - (logit * quality)?)?.mean_all()?;
+    let loss = (ops::softplus(logit)? - (logit * quality)?)?.mean_all()?;
     Ok((loss - least / quality.elem_count() as f64)?)
 }
 

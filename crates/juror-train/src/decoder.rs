@@ -10,7 +10,6 @@
 //! antisymmetry  mean (m_AB + m_BA)^2
 //! ```
 
-use crate::body::softplus;
 use crate::config::LanguageTraining;
 use crate::data::groups::{Example, GroupFile};
 use crate::engine::{BatchLoss, Fit, scalar};
@@ -258,8 +257,8 @@ fn pairs(
 fn order_loss(margin: &Tensor, order: &Tensor) -> Result<Tensor> {
     let known = order.abs()?;
     let lead = ((margin * order)? * -4.0)?;
-    let count = f64::from(known.sum_all()?.to_scalar::<f32>()?).max(1.0);
-    Ok(((softplus(&lead)? * known)?.sum_all()? / count)?)
+    let count = scalar(&known.sum_all()?)?.max(1.0);
+    Ok(((ops::softplus(&lead)? * known)?.sum_all()? / count)?)
 }
 
 fn singles(

@@ -87,17 +87,16 @@ pub(crate) fn write_model(
 
 /// Root-mean-square errors, in points, of margins and scores on groups that training never saw.
 fn calibrate(nano: &Nano, groups: &[GroupFile]) -> Result<Calibration> {
-    let plain = JudgeOptions { rationale: false, single_order: false, seed: 0 };
     let (mut margin, mut pairs, mut score, mut videos) = (0.0, 0.0, 0.0, 0.0);
     for group in groups {
         let mut seen: Vec<(Watched, f64)> = Vec::new();
         for (version, example) in group.examples.iter().enumerate() {
             let watched = nano.watched(&group.observation(version)?, None)?;
             let points = 1.0 + 4.0 * example.quality;
-            score += (nano.score(&watched, &plain)?.score - points).powi(2);
+            score += (nano.score(&watched, &JudgeOptions::PLAIN)?.score - points).powi(2);
             videos += 1.0;
             for (other, other_points) in &seen {
-                let found = nano.compare(&watched, other, &plain)?.margin;
+                let found = nano.compare(&watched, other, &JudgeOptions::PLAIN)?.margin;
                 margin += (found - (points - other_points)).powi(2);
                 pairs += 1.0;
             }

@@ -160,8 +160,7 @@ fn judge_clip(nano: &Nano, source: &Source, options: &Options) -> Result<Vec<Jud
         let shown = groups::apply(&version, &frames, source.seed).with_context(|| format!("{version:?}"))?;
         let observation = observe_frames(&shown, nano.config().moments, Offset::default())?;
         let watched = nano.watched(&observation, None)?;
-        let plain = JudgeOptions { rationale: false, single_order: false, seed: 0 };
-        let judged = nano.score(&watched, &plain)?;
+        let judged = nano.score(&watched, &JudgeOptions::PLAIN)?;
         let Judged { visual, temporal, same_pixels } =
             groups::judge(&options.yardstick, &version, &frames, &shown, &looked_at)?;
         out.push(Judgement {
@@ -178,7 +177,6 @@ fn judge_clip(nano: &Nano, source: &Source, options: &Options) -> Result<Vec<Jud
 }
 
 fn tally(nano: &Nano, clip: &[Judgement], report: &mut Report) -> Result<()> {
-    let plain = JudgeOptions { rationale: false, single_order: false, seed: 0 };
     let (source, versions) = clip.split_first().context("no version")?;
     for ladder in versions.chunk_by(|a, b| a.kind == b.kind) {
         let Some(kind) = ladder[0].kind else { continue };
@@ -199,7 +197,7 @@ fn tally(nano: &Nano, clip: &[Judgement], report: &mut Report) -> Result<()> {
                 if better.same_pixels && worse.same_pixels {
                     continue;
                 }
-                let judged = nano.compare(&better.watched, &worse.watched, &plain)?;
+                let judged = nano.compare(&better.watched, &worse.watched, &JudgeOptions::PLAIN)?;
                 let pairs = if distance == 0 { &mut report.pairs_near } else { &mut report.pairs_far };
                 pairs.entry(name).or_default().add(f64::from(u8::from(judged.margin > 0.0)));
                 report.order_agreement.add(f64::from(u8::from(judged.order_agreement == Some(true))));

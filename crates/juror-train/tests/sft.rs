@@ -102,8 +102,7 @@ fn a_run_that_was_stopped_ends_in_the_same_bits() {
         nano.watched(&observe_frames(frames, nano.config().moments, Offset::default()).unwrap(), None)
             .unwrap()
     };
-    let plain = JudgeOptions { rationale: false, single_order: false, seed: 0 };
-    let margin = nano.compare(&watch(&scene), &watch(&blurred), &plain).unwrap().margin;
+    let margin = nano.compare(&watch(&scene), &watch(&blurred), &JudgeOptions::PLAIN).unwrap().margin;
     assert!(margin.is_finite() && margin.abs() <= 4.0, "{margin}");
 }
 

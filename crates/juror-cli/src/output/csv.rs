@@ -2,8 +2,8 @@
 //!
 //! Scalars keep their JSON form without quotes, `null` is empty. Intervals become `.lo` and `.hi`,
 //! distortions `kind:severity` joined by `;`, warnings are joined by `;`. Left out are the lists
-//! that have no place in a row: the sampled times, the judged pairs and worst cycles of a ranking, the segments (`pooled` sums these up) and the groups of an
-//! evaluation (`weighted` does).
+//! that have no place in a row: the sampled times, the judged pairs and worst cycles of a ranking, the
+//! segments (`pooled` sums these up) and the groups of an evaluation (`weighted` does).
 //! Rows of failed inputs fill the paths, `kind` and `message`.
 
 use std::collections::BTreeMap;
@@ -24,6 +24,22 @@ pub enum Columns {
     /// Those of evaluations.
     Evaluation,
 }
+
+/// What every row ends with: provenance, and the error where there is one.
+const COMMON: &[&str] = &[
+    "model.name",
+    "model.sha256",
+    "seed",
+    "device",
+    "timings.decode",
+    "timings.vision",
+    "timings.language",
+    "timings.total",
+    "warnings",
+    "version",
+    "kind",
+    "message",
+];
 
 const COMPARISON: &[&str] = &[
     "schema",
@@ -52,18 +68,6 @@ const COMPARISON: &[&str] = &[
     "distortions.b",
     "rationale",
     "order_agreement",
-    "model.name",
-    "model.sha256",
-    "seed",
-    "device",
-    "timings.decode",
-    "timings.vision",
-    "timings.language",
-    "timings.total",
-    "warnings",
-    "version",
-    "kind",
-    "message",
 ];
 
 const SCORE: &[&str] = &[
@@ -86,18 +90,6 @@ const SCORE: &[&str] = &[
     "pooled.harmonic_mean",
     "pooled.min",
     "pooled.p5",
-    "model.name",
-    "model.sha256",
-    "seed",
-    "device",
-    "timings.decode",
-    "timings.vision",
-    "timings.language",
-    "timings.total",
-    "warnings",
-    "version",
-    "kind",
-    "message",
 ];
 
 const RANKING: &[&str] = &[
@@ -119,18 +111,6 @@ const RANKING: &[&str] = &[
     "inconsistency",
     "noise",
     "stopped",
-    "model.name",
-    "model.sha256",
-    "seed",
-    "device",
-    "timings.decode",
-    "timings.vision",
-    "timings.language",
-    "timings.total",
-    "warnings",
-    "version",
-    "kind",
-    "message",
 ];
 
 const EVALUATION: &[&str] = &[
@@ -198,29 +178,18 @@ const EVALUATION: &[&str] = &[
     "against.plcc.steiger.p",
     "missing.without_score",
     "missing.without_rating",
-    "model.name",
-    "model.sha256",
-    "seed",
-    "device",
-    "timings.decode",
-    "timings.vision",
-    "timings.language",
-    "timings.total",
-    "warnings",
-    "version",
-    "kind",
-    "message",
 ];
 
 impl Columns {
     /// Their names, in order.
-    pub fn names(self) -> &'static [&'static str] {
-        match self {
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let own = match self {
             Self::Comparison => COMPARISON,
             Self::Score => SCORE,
             Self::Ranking => RANKING,
             Self::Evaluation => EVALUATION,
-        }
+        };
+        own.iter().chain(COMMON).copied()
     }
 }
 
@@ -234,8 +203,7 @@ pub fn rows(record: &Record, columns: Columns, with_header: bool) -> io::Result<
         writer.write_record(columns.names())?;
     }
     for fields in table(record, columns)? {
-        writer
-            .write_record(columns.names().iter().map(|name| fields.get(*name).map_or("", String::as_str)))?;
+        writer.write_record(columns.names().map(|name| fields.get(name).map_or("", String::as_str)))?;
     }
     let bytes = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
     String::from_utf8(bytes).map_err(io::Error::other)
@@ -330,10 +298,10 @@ mod tests {
                     || name.starts_with("per_group.")
             };
             for name in fields.keys().filter(|name| !has_no_place(name)) {
-                assert!(columns.names().contains(&name.as_str()), "no column for {name}");
+                assert!(columns.names().any(|column| column == name), "no column for {name}");
             }
             for name in columns.names() {
-                assert!(fields.contains_key(*name) || failure.contains_key(*name), "nothing fills {name}");
+                assert!(fields.contains_key(name) || failure.contains_key(name), "nothing fills {name}");
             }
         }
     }

@@ -267,7 +267,7 @@ impl Body {
         let temporal = ops::gelu(&self.temporal_mid.forward(&temporal)?)?; // [videos, temporal]
 
         let visual = self.visual.forward(&trunk)?; // [videos, 2]
-        let penalty = softplus(&self.temporal.forward(&temporal)?)?.neg()?; // [videos, 2]
+        let penalty = ops::softplus(&self.temporal.forward(&temporal)?)?.neg()?; // [videos, 2]
         let both = Tensor::cat(&[&trunk, &temporal], D::Minus1)?;
         let column = |t: &Tensor, i: usize| t.narrow(1, i, 1)?.squeeze(1);
         Ok(BodyOutput {
@@ -329,11 +329,6 @@ fn regions(native: &Tensor) -> Result<Tensor> {
         }
     }
     Tensor::stack(&out, 1)
-}
-
-/// `ln(1 + e^x)`, without overflow.
-fn softplus(x: &Tensor) -> Result<Tensor> {
-    x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
 }
 
 /// Index in `KINDS` of `name`.

@@ -111,18 +111,7 @@ impl Lmm for Published {
         let (judged, order_agreement) = join(forward, backward);
         let rationale =
             if options.rationale { Some(self.describe_pair(a, b, MAX_NEW_TOKENS)?) } else { None };
-        Ok(PairJudgement {
-            margin: judged.margin,
-            margin_sd: judged.sd,
-            probability: judged.preference,
-            visual: judged.margin,
-            temporal: 0.0,
-            distortions_a: Vec::new(),
-            distortions_b: Vec::new(),
-            rationale,
-            order_agreement,
-            language_secs: started.elapsed().as_secs_f64(),
-        })
+        Ok(judged.judgement(order_agreement, rationale, started))
     }
 
     fn score(&self, video: &Watched, options: &JudgeOptions) -> Result<ScoreJudgement> {

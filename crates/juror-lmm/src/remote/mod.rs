@@ -220,18 +220,8 @@ impl Lmm for Remote {
             (forward, backward.map(joined).transpose(), written.map(joined).transpose())
         });
         let (judged, order_agreement) = join(forward?, backward?);
-        Ok(PairJudgement {
-            margin: judged.margin,
-            margin_sd: judged.sd,
-            probability: judged.preference,
-            visual: judged.margin,
-            temporal: 0.0,
-            distortions_a: Vec::new(),
-            distortions_b: Vec::new(),
-            rationale: written?.as_ref().and_then(reading::reasons),
-            order_agreement,
-            language_secs: started.elapsed().as_secs_f64(),
-        })
+        let rationale = written?.as_ref().and_then(reading::reasons);
+        Ok(judged.judgement(order_agreement, rationale, started))
     }
 
     fn score(&self, video: &Watched, options: &JudgeOptions) -> Result<ScoreJudgement> {

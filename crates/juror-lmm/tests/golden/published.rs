@@ -196,13 +196,15 @@ fn published_checkpoints_judge_files_as_every_judge_does() {
         let all = WatchOptions::default();
         let [a, b] = paths.each_ref().map(|path| watch(path, &all));
         assert!(a.frames_sampled_secs.is_sorted() && !a.frames_sampled_secs.is_empty());
-        let plain = JudgeOptions { rationale: false, single_order: false, seed: 0 };
-        let (ab, ba) = (judge.compare(&a, &b, &plain).unwrap(), judge.compare(&b, &a, &plain).unwrap());
+        let (ab, ba) = (
+            judge.compare(&a, &b, &JudgeOptions::PLAIN).unwrap(),
+            judge.compare(&b, &a, &JudgeOptions::PLAIN).unwrap(),
+        );
         assert_eq!(ab.margin.to_bits(), (-ba.margin).to_bits(), "{family}");
         assert!(ab.margin.abs() <= 4.0 && ab.margin_sd >= 0.0);
         assert!((ab.probability + ba.probability - 1.0).abs() < 1e-12);
-        assert_eq!(judge.compare(&a, &a, &plain).unwrap().margin, 0.0);
-        let score = judge.score(&a, &plain).unwrap();
+        assert_eq!(judge.compare(&a, &a, &JudgeOptions::PLAIN).unwrap().margin, 0.0);
+        let score = judge.score(&a, &JudgeOptions::PLAIN).unwrap();
         assert!((1.0..=5.0).contains(&score.score), "{family}: {}", score.score);
         // Part of the clip, and another number of frames.
         let window = TimeWindow::new(Some(0.5), Some(1.0)).unwrap();
@@ -214,7 +216,7 @@ fn published_checkpoints_judge_files_as_every_judge_does() {
             part.frames_sampled_secs
         );
         // An untrained model writes no score: it is said, and no number is made up.
-        let written = judge.score(&part, &JudgeOptions { rationale: true, ..plain });
+        let written = judge.score(&part, &JudgeOptions { rationale: true, ..JudgeOptions::PLAIN });
         assert!(
             matches!(&written, Err(Error::Unparsed(_)))
                 || written.is_ok_and(|s| (1.0..=5.0).contains(&s.score))

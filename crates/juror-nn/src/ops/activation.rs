@@ -32,6 +32,11 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
     x.silu()
 }
 
+/// `ln(1 + e^x)` without overflow, any shape; of candle's own operations.
+pub fn softplus(x: &Tensor) -> Result<Tensor> {
+    x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
+}
+
 struct Pointwise(Function);
 
 impl CustomOp1 for Pointwise {

@@ -14,7 +14,7 @@ mod pool;
 mod rope;
 mod softmax;
 
-pub use activation::{gelu, gelu_tanh, silu};
+pub use activation::{gelu, gelu_tanh, silu, softplus};
 pub use attention::{Mask, attention, attention_packed};
 pub use conv3d::conv3d;
 pub use embedding::embedding;

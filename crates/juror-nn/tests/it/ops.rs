@@ -10,6 +10,7 @@ fn activations() {
         check("gelu", &[shape], &|t| ops::gelu(&(&t[0] * 2.5)?));
         check("gelu_tanh", &[shape], &|t| ops::gelu_tanh(&(&t[0] * 2.5)?));
         check("silu", &[shape], &|t| ops::silu(&(&t[0] * 2.5)?));
+        check("softplus", &[shape], &|t| ops::softplus(&(&t[0] * 2.5)?));
     }
     check("gelu of a view", &[&[5, 9]], &|t| ops::gelu(&t[0].t()?));
     check("silu of a part", &[&[5, 9]], &|t| ops::silu(&t[0].narrow(1, 2, 3)?));
