@@ -70,7 +70,7 @@ pub fn train(
     };
     let batches = rng::derive_named(seed, "body batches");
     fit.run(dir, &params, |step| {
-        let batch = Batch::draw(config, groups, &mut rng::stream(batches, &[step as u64]))?;
+        let batch = Batch::draw(config, &body, groups, &mut rng::stream(batches, &[step as u64]))?;
         batch.loss(&body, &config.weights)
     })
 }
@@ -80,12 +80,14 @@ struct Batch<'a> {
     patches: Tensor, // [videos, moments, places, 16, 384]
     native: usize,
     numbers: Numbers,
+    /// Dropout of the trunk's inputs, `[videos, trunk_inputs]`.
+    mask: Tensor,
     /// Group number within the batch, beside the example.
     videos: Vec<(usize, &'a Example)>,
 }
 
 impl<'a> Batch<'a> {
-    fn draw(config: &BodyTraining, groups: &'a [GroupFile], rng: &mut impl Rng) -> Result<Self> {
+    fn draw(config: &BodyTraining, body: &Body, groups: &'a [GroupFile], rng: &mut impl Rng) -> Result<Self> {
         let mut videos = Vec::new();
         let mut fragments = Vec::new();
         for (number, group) in
@@ -117,6 +119,7 @@ impl<'a> Batch<'a> {
         Ok(Self {
             patches: Tensor::from_vec(patch_features(&fragments), shape, &Device::Cpu)?,
             native: config.native_places,
+            mask: dropout(config.dropout, body.trunk_inputs(), &videos, rng)?,
             numbers: Numbers::new(videos.iter().map(|(_, e)| e.numbers()))?,
             videos,
         })
@@ -124,7 +127,7 @@ impl<'a> Batch<'a> {
 
     fn loss(&self, body: &Body, weights: &BodyWeights) -> Result<BatchLoss> {
         let n = self.videos.len();
-        let out = body.forward(&self.patches, self.native, &self.numbers)?;
+        let out = body.forward_masked(&self.patches, self.native, &self.numbers, Some(&self.mask))?;
         let rank = (&out.rank_visual + &out.rank_temporal)?; // [videos]
         let score = (&out.score_visual + &out.score_temporal)?;
         let quality = self.column(|e| e.quality)?;
@@ -225,6 +228,21 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// A mask that drops a share `rate` of the inputs and enlarges the rest. The versions of one group lose the same
+/// ones: what tells them apart must not drown in the noise, but no content may be told by few inputs.
+fn dropout(rate: f64, inputs: usize, videos: &[(usize, &Example)], rng: &mut impl Rng) -> Result<Tensor> {
+    let mut mask: Vec<f32> = Vec::with_capacity(videos.len() * inputs);
+    for (i, (group, _)) in videos.iter().enumerate() {
+        if i > 0 && videos[i - 1].0 == *group {
+            mask.extend_from_within(mask.len() - inputs..);
+        } else {
+            let kept = (1.0 / (1.0 - rate)) as f32;
+            mask.extend((0..inputs).map(|_| if rng.random::<f64>() < rate { 0.0 } else { kept }));
+        }
+    }
+    Ok(Tensor::from_vec(mask, (videos.len(), inputs), &Device::Cpu)?)
+}
+
 /// The source, then whole families so that severities meet, then whatever fills the number.
 fn choose_versions(examples: &[Example], count: usize, rng: &mut impl Rng) -> Vec<usize> {
     let mut chosen = vec![0];
@@ -293,5 +311,34 @@ impl Example {
             }
             _ => self.quality - other.quality > QUALITY_GAP,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::versions::Version;
+    use juror_lmm::nano::{FACTS_LEN, PROFILE_LEN, TONE_LEN};
+
+    #[test]
+    fn versions_of_one_group_lose_the_same_inputs() {
+        let example = Example {
+            version: Version::source(),
+            visual: 1.0,
+            temporal: 1.0,
+            quality: 1.0,
+            same_pixels_as_source: true,
+            profile: [0.0; PROFILE_LEN],
+            tone: [0.0; TONE_LEN],
+            facts: [0.0; FACTS_LEN],
+        };
+        let videos = [(0, &example), (0, &example), (1, &example)];
+        let mask = dropout(0.25, 400, &videos, &mut rng::stream(1, &[])).unwrap();
+        let rows = mask.to_vec2::<f32>().unwrap();
+        assert_eq!(rows[0], rows[1]);
+        assert_ne!(rows[0], rows[2]);
+        let dropped = rows[0].iter().filter(|&&v| v == 0.0).count();
+        assert!((70..130).contains(&dropped), "{dropped}");
+        assert!(rows[0].iter().all(|&v| v == 0.0 || (v - 4.0 / 3.0).abs() < 1e-6));
     }
 }

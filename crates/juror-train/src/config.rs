@@ -25,10 +25,9 @@ pub struct SftConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Folder of source clips with a `CLIPS.csv` table beside it; absent: procedural scenes only.
-    pub clips: Option<PathBuf>,
-    /// Groups (one source at one size) made of each clip.
-    pub groups_per_clip: usize,
+    /// Folders of source clips; none: procedural scenes only.
+    #[serde(default)]
+    pub clips: Vec<ClipFolder>,
     /// Groups made of procedural scenes.
     pub scenes: usize,
     /// Short sides, in pixels, that groups are drawn from.
@@ -41,6 +40,19 @@ pub struct DataConfig {
     pub held_out_codecs: Vec<String>,
     /// Full-reference yardstick for magnitudes.
     pub yardstick: YardstickConfig,
+}
+
+/// A folder of source clips, and how many groups (one source at one size) are made of each clip.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClipFolder {
+    /// The folder, with a table `FOLDER.csv` beside it (columns `file` and `quality`).
+    pub folder: PathBuf,
+    /// Groups of the clip as it is.
+    pub groups: usize,
+    /// Groups of the clip varied: turned, recoloured, sped up, cropped, softened (`crate::data::vary`).
+    #[serde(default)]
+    pub varied: usize,
 }
 
 /// How far a version is from its source.
@@ -72,6 +84,9 @@ pub struct BodyTraining {
     pub native_places: usize,
     /// Context places taken from each moment.
     pub context_places: usize,
+    /// Share of the trunk's inputs that each group of a batch goes without.
+    #[serde(default)]
+    pub dropout: f64,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Steps of linear warm-up.
@@ -163,7 +178,10 @@ impl SftConfig {
         ensure!(data.max_frames >= 2, "data.max_frames is {}, at least 2 are needed", data.max_frames);
         ensure!(data.versions >= 2, "data.versions is {}, at least 2 are needed", data.versions);
         ensure!(!data.short_sides.is_empty(), "data.short_sides is empty");
-        ensure!(data.clips.is_some() || data.scenes > 0, "no source: give data.clips or data.scenes above 0");
+        ensure!(
+            !data.clips.is_empty() || data.scenes > 0,
+            "no source: give data.clips or data.scenes above 0"
+        );
         ensure!(body.versions >= 2, "body.versions is {}, at least 2 are needed", body.versions);
         ensure!(body.groups >= 1, "body.groups is 0, at least 1 is needed");
         for (name, value) in [
@@ -181,9 +199,12 @@ impl SftConfig {
         {
             ensure!(rate.is_finite() && rate > 0.0, "{name} is {rate}, a positive number is needed");
         }
-        for (name, decay) in [("body.ema_decay", body.ema_decay), ("language.ema_decay", language.ema_decay)]
-        {
-            ensure!((0.0..1.0).contains(&decay), "{name} is {decay}, 0 up to 1 (not included) is allowed");
+        for (name, share) in [
+            ("body.dropout", body.dropout),
+            ("body.ema_decay", body.ema_decay),
+            ("language.ema_decay", language.ema_decay),
+        ] {
+            ensure!((0.0..1.0).contains(&share), "{name} is {share}, 0 up to 1 (not included) is allowed");
         }
         Ok(())
     }

@@ -6,22 +6,23 @@
 //! RUN/model/                    config.json, model.safetensors (f16), tokenizer.json: opens with --model
 //! ```
 //!
-//! Every `HOLD_OUT`-th group is kept from training; the errors of margins and scores on them become the
+//! Every `HOLD_OUT`-th content is kept from training; the errors of margins and scores on them become the
 //! model's calibration.
 
 use crate::config::SftConfig;
 use crate::data::groups::GroupFile;
 use crate::data::{groups, sources};
+use crate::validate::measure;
 use crate::{body, decoder};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use juror_lmm::nano::{Body, Calibration, Nano, NanoConfig, Voice};
 use juror_lmm::{JudgeOptions, Lmm, Watched};
 use juror_nn::params::{Params, Precision, save_tensors};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// One group in this many is held out.
+/// One content in this many is held out.
 const HOLD_OUT: usize = 16;
 
 /// Runs all stages; returns the model's folder.
@@ -51,16 +52,18 @@ pub fn run(config: &SftConfig) -> Result<PathBuf> {
     weights.extend(language);
     let folder = config.run_dir.join("model");
     write_model(&folder, &model, weights, &tokenizer, &held_out)?;
+    tracing::info!(
+        "on contents kept from training:\n{}",
+        measure(&Nano::from_folder(&folder)?, &held_out)?.table()
+    );
     Ok(folder)
 }
 
-/// Groups to train on, and those kept from it.
+/// Groups to train on, and those kept from it: all of one content in [`HOLD_OUT`].
 pub(crate) fn hold_out(all: Vec<GroupFile>) -> (Vec<GroupFile>, Vec<GroupFile>) {
-    let (mut training, mut held_out) = (Vec::new(), Vec::new());
-    for (i, group) in all.into_iter().enumerate() {
-        if i % HOLD_OUT == HOLD_OUT - 1 { held_out.push(group) } else { training.push(group) }
-    }
-    (training, held_out)
+    let contents: BTreeSet<String> = all.iter().map(|group| group.content.clone()).collect();
+    let held_out: BTreeSet<String> = contents.into_iter().skip(HOLD_OUT - 1).step_by(HOLD_OUT).collect();
+    all.into_iter().partition(|group| !held_out.contains(&group.content))
 }
 
 /// Writes a model folder, calibrated on `held_out`; with no group there, `model`'s calibration stays.

@@ -1,8 +1,7 @@
 //! How good `nano` is: figures on clips it never saw, as the model card and the README quote them.
 //!
-//! Each clip is shrunk to a short side of at most `Options::short_side`, at most `max_frames` frames are kept,
-//! and ladders are made of it: six CRF rungs per codec (level 0.5 to 5), the source and five sizes, and five
-//! levels of every other kind. Then
+//! Ladders are made of each clip, shrunk to the short side of the configuration, and kept on disk as groups: six CRF
+//! rungs per codec (level 0.5 to 5), the source and five sizes, and five levels of every other kind. Then
 //!
 //! - *SRCC*: rank correlation of `score` with the order of severity, per clip and ladder, averaged;
 //! - *pairs*: share of pairs of one ladder in which `compare` prefers the milder (the source is level 0), for
@@ -12,30 +11,21 @@
 //! - *cross-content*: SRCC of `score` with the yardstick over all versions of all clips; exposure, contrast and
 //!   temporal kinds, where VMAF is no yardstick, count as `100 - 12 level` (`nano.md`).
 
-use crate::config::{DataConfig, YardstickConfig};
-use crate::data::groups::{self, Judged};
+use crate::config::DataConfig;
+use crate::data::groups::{self, Example, GroupFile, Recipe};
 use crate::data::sources::Source;
 use crate::data::versions::{Step, Version};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use juror_lmm::nano::{Nano, Offset, moment_frames, observe_frames};
+use juror_lmm::nano::{Nano, NanoConfig, Offset};
 use juror_lmm::{JudgeOptions, Lmm, Watched};
 use juror_media::distort::Kind;
 use juror_stats::correlation::{ScorePairs, srcc};
+use rand::RngExt;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
-
-/// What to measure on.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Largest short side in pixels.
-    pub short_side: usize,
-    /// Longest stretch in frames.
-    pub max_frames: usize,
-    /// Yardstick of the cross-content figure.
-    pub yardstick: YardstickConfig,
-}
+use std::path::Path;
 
 /// A figure and over how many it is the mean.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -48,8 +38,12 @@ pub struct Mean {
 
 impl Mean {
     fn add(&mut self, value: f64) {
-        self.n += 1;
-        self.value += (value - self.value) / self.n as f64;
+        self.join(Self { value, n: 1 });
+    }
+
+    fn join(&mut self, other: Self) {
+        self.n += other.n;
+        self.value += (other.value - self.value) * other.n as f64 / self.n.max(1) as f64;
     }
 }
 
@@ -70,13 +64,19 @@ pub struct Report {
     pub dominant: BTreeMap<&'static str, Mean>,
     /// SRCC of `score` with the yardstick over everything; absent where it cannot be told.
     pub cross_content: Option<f64>,
-    /// Versions behind `cross_content`.
-    pub versions: usize,
+    /// Scores of all versions.
+    #[serde(skip)]
+    pub scores: Vec<f64>,
+    /// What the yardstick says of them.
+    #[serde(skip)]
+    pub yardsticks: Vec<f64>,
 }
 
 /// Ladders, in the order of reporting.
 const CODEC_LEVELS: [f64; 6] = [0.5, 1.4, 2.3, 3.2, 4.1, 5.0];
 const LEVELS: [f64; 5] = [1.0, 2.0, 3.0, 4.0, 5.0];
+/// Rungs that a rank correlation needs.
+const LEAST_RUNGS: usize = 3;
 
 /// Whether a ladder's kind belongs to a class.
 type Holds = fn(Kind) -> bool;
@@ -90,111 +90,113 @@ const CLASSES: [(&str, Holds); 5] = [
     ("all", |_| true),
 ];
 
-/// Measures `nano` on `sources`.
+/// The ladders of every source, made where they are not in `dir` yet.
 ///
 /// # Errors
-/// When a version cannot be judged; clips that cannot be loaded are told and left out.
-pub fn validate(nano: &Nano, sources: &[Source], options: &Options) -> Result<Report> {
-    let bar = ProgressBar::new(sources.len() as u64).with_prefix("validate");
-    let clips: Vec<Option<Vec<Judgement>>> = sources
+/// When a group cannot be written; clips that cannot be loaded are told and left out.
+pub fn ladders(
+    config: &DataConfig,
+    model: &NanoConfig,
+    sources: &[Source],
+    dir: &Path,
+) -> Result<Vec<GroupFile>> {
+    groups::prepare_recipes(config, model, sources, dir, |rng| {
+        let mut versions = vec![Version::source()];
+        for kind in Kind::ALL {
+            let levels: &[f64] = if kind.is_codec() && kind != Kind::Mpeg4 { &CODEC_LEVELS } else { &LEVELS };
+            versions.extend(
+                levels
+                    .iter()
+                    .map(|&level| Version::whole(vec![Step { kind: kind.name().to_owned(), level }])),
+            );
+        }
+        let seed = rng.random(); // for all: a higher level drops the frames of a lower one and more
+        let recipe = |version| Recipe { version, seed, offset: Offset::default() };
+        versions.into_iter().map(recipe).collect()
+    })
+}
+
+/// Measures `nano` on groups it was not trained on. Ladders are the versions of one family.
+///
+/// # Errors
+/// When a version cannot be judged.
+pub fn measure(nano: &Nano, groups: &[GroupFile]) -> Result<Report> {
+    let bar = ProgressBar::new(groups.len() as u64).with_prefix("validate");
+    let clips: Vec<Report> = groups
         .par_iter()
-        .map(|source| {
-            let judged = judge_clip(nano, source, options);
+        .map(|group| {
+            let clip = judge_clip(nano, group)?;
             bar.inc(1);
-            match judged {
-                Ok(judged) => Some(judged),
-                Err(error) => {
-                    tracing::warn!("left out {}: {error:#}", source.id);
-                    None
-                }
-            }
+            tally(nano, &clip)
         })
-        .collect();
+        .collect::<Result<_>>()?;
     bar.finish_and_clear();
     let mut report = Report::default();
-    let (mut scores, mut yardsticks) = (Vec::new(), Vec::new());
-    for clip in clips.into_iter().flatten() {
-        report.clips += 1;
-        tally(nano, &clip, &mut report)?;
-        scores.extend(clip.iter().map(|j| j.score));
-        yardsticks.extend(clip.iter().map(|j| j.quality));
+    for clip in clips {
+        report.join(clip);
     }
-    report.versions = scores.len();
-    report.cross_content = ScorePairs::new(scores, yardsticks).ok().as_ref().and_then(srcc);
+    let pairs = ScorePairs::new(report.scores.clone(), report.yardsticks.clone());
+    report.cross_content = pairs.ok().as_ref().and_then(srcc);
     Ok(report)
 }
 
-struct Judgement {
-    kind: Option<Kind>,
-    level: f64,
-    quality: f64,
-    same_pixels: bool,
+/// A version and what `nano` says of it.
+struct Judgement<'a> {
+    example: &'a Example,
     score: f64,
     named: Option<String>,
     watched: Watched,
 }
 
-fn judge_clip(nano: &Nano, source: &Source, options: &Options) -> Result<Vec<Judgement>> {
-    let config = DataConfig {
-        clips: None,
-        groups_per_clip: 1,
-        scenes: 0,
-        short_sides: vec![options.short_side],
-        max_frames: options.max_frames,
-        versions: 0,
-        held_out_codecs: Vec::new(),
-        yardstick: options.yardstick.clone(),
-    };
-    let frames = source.load(&config)?;
-    let looked_at: Vec<usize> =
-        moment_frames(frames.len(), nano.config().moments).iter().map(|m| m.0).collect();
-    let mut out = Vec::new();
-    let mut versions = vec![(None, 0.0)];
-    for kind in Kind::ALL {
-        let levels: &[f64] = if kind.is_codec() && kind != Kind::Mpeg4 { &CODEC_LEVELS } else { &LEVELS };
-        versions.extend(levels.iter().map(|&level| (Some(kind), level)));
+impl Judgement<'_> {
+    fn level(&self) -> f64 {
+        self.example.version.steps.first().map_or(0.0, |step| step.level)
     }
-    for (kind, level) in versions {
-        let steps = kind.map(|k| Step { kind: k.name().to_owned(), level }).into_iter().collect();
-        let version = Version::whole(steps);
-        let shown = groups::apply(&version, &frames, source.seed).with_context(|| format!("{version:?}"))?;
-        let observation = observe_frames(&shown, nano.config().moments, Offset::default())?;
-        let watched = nano.watched(&observation, None)?;
-        let judged = nano.score(&watched, &JudgeOptions::PLAIN)?;
-        let Judged { visual, temporal, same_pixels } =
-            groups::judge(&options.yardstick, &version, &frames, &shown, &looked_at)?;
-        out.push(Judgement {
-            kind,
-            level,
-            quality: visual * temporal,
-            same_pixels,
-            score: judged.score,
-            named: judged.distortions.first().map(|d| d.kind.clone()),
-            watched,
-        });
-    }
-    Ok(out)
 }
 
-fn tally(nano: &Nano, clip: &[Judgement], report: &mut Report) -> Result<()> {
-    let (source, versions) = clip.split_first().context("no version")?;
-    for ladder in versions.chunk_by(|a, b| a.kind == b.kind) {
-        let Some(kind) = ladder[0].kind else { continue };
+fn judge_clip<'a>(nano: &Nano, group: &'a GroupFile) -> Result<Vec<Judgement<'a>>> {
+    let judge = |(version, example)| {
+        let watched = nano.watched(&group.observation(version)?, None)?;
+        let judged = nano.score(&watched, &JudgeOptions::PLAIN)?;
+        let named = judged.distortions.first().map(|d| d.kind.clone());
+        Ok(Judgement { example, score: judged.score, named, watched })
+    };
+    group.examples.iter().enumerate().map(judge).collect()
+}
+
+/// The figures of one clip.
+fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
+    let mut report = Report { clips: 1, ..Report::default() };
+    let mut families: BTreeMap<String, Vec<&Judgement>> = BTreeMap::new();
+    for judgement in clip {
+        report.scores.push(judgement.score);
+        report.yardsticks.push(judgement.example.visual * judgement.example.temporal);
+        if let Some(family) = judgement.example.version.family() {
+            families.entry(family).or_default().push(judgement);
+        }
+    }
+    let source = clip.iter().find(|j| j.example.is_source()).context("a group without its source")?;
+    for mut ladder in families.into_values() {
+        ladder.sort_by(|a, b| a.level().total_cmp(&b.level()));
+        let kind: Kind = ladder[0].example.version.steps[0].kind.parse()?;
         let name = kind.name();
-        // Codec ladders are their rungs; the others start from the source.
-        let rungs: Vec<&Judgement> = if kind.is_codec() {
-            ladder.iter().collect()
-        } else {
-            std::iter::once(source).chain(ladder).collect()
-        };
-        let severity: Vec<f64> = rungs.iter().map(|j| -j.level).collect();
-        let scores: Vec<f64> = rungs.iter().map(|j| j.score).collect();
-        let correlation = srcc(&ScorePairs::new(scores, severity)?).unwrap_or(0.0);
-        report.srcc.entry(name).or_default().add(correlation);
-        let with_source: Vec<&Judgement> = std::iter::once(source).chain(ladder).collect();
+        let with_source: Vec<&Judgement> = std::iter::once(source).chain(ladder.iter().copied()).collect();
+        // Codec ladders are their rungs; the others start from the source. What changes no sample is no rung.
+        let rungs: Vec<_> = with_source
+            .iter()
+            .filter(
+                |j| if j.example.is_source() { !kind.is_codec() } else { !j.example.same_pixels_as_source },
+            )
+            .collect();
+        if rungs.len() >= LEAST_RUNGS {
+            let severity: Vec<f64> = rungs.iter().map(|j| -j.level()).collect();
+            let scores: Vec<f64> = rungs.iter().map(|j| j.score).collect();
+            let correlation = srcc(&ScorePairs::new(scores, severity)?).unwrap_or(0.0);
+            report.srcc.entry(name).or_default().add(correlation);
+        }
         for (i, better) in with_source.iter().enumerate() {
             for (distance, worse) in with_source[i + 1..].iter().enumerate() {
-                if better.same_pixels && worse.same_pixels {
+                if better.example.same_pixels_as_source && worse.example.same_pixels_as_source {
                     continue;
                 }
                 let judged = nano.compare(&better.watched, &worse.watched, &JudgeOptions::PLAIN)?;
@@ -203,16 +205,35 @@ fn tally(nano: &Nano, clip: &[Judgement], report: &mut Report) -> Result<()> {
                 report.order_agreement.add(f64::from(u8::from(judged.order_agreement == Some(true))));
             }
         }
-        for version in ladder.iter().filter(|j| j.level >= 2.0 && !j.same_pixels) {
+        for version in ladder.iter().filter(|j| j.level() >= 2.0 && !j.example.same_pixels_as_source) {
             let expected = if kind.is_codec() { "compression" } else { name };
             let right = version.named.as_deref() == Some(expected);
             report.dominant.entry(name).or_default().add(f64::from(u8::from(right)));
         }
     }
-    Ok(())
+    Ok(report)
 }
 
 impl Report {
+    /// Takes another clip's figures in.
+    fn join(&mut self, other: Self) {
+        self.clips += other.clips;
+        self.scores.extend(other.scores);
+        self.yardsticks.extend(other.yardsticks);
+        self.order_agreement.join(other.order_agreement);
+        let tables = [
+            (&mut self.srcc, other.srcc),
+            (&mut self.pairs_far, other.pairs_far),
+            (&mut self.pairs_near, other.pairs_near),
+            (&mut self.dominant, other.dominant),
+        ];
+        for (own, theirs) in tables {
+            for (name, mean) in theirs {
+                own.entry(name).or_default().join(mean);
+            }
+        }
+    }
+
     /// Mean of a figure over the ladders of some kinds, `None` where there is none.
     fn mean_of(figures: &BTreeMap<&'static str, Mean>, holds: Holds) -> Option<Mean> {
         let mut mean = Mean::default();
@@ -245,7 +266,10 @@ impl Report {
         let cross = self.cross_content.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
         out += &format!(
             "Order agreement {:.4} over {} pairs; cross-content SRCC {cross} over {} versions of {} clips.\n",
-            self.order_agreement.value, self.order_agreement.n, self.versions, self.clips
+            self.order_agreement.value,
+            self.order_agreement.n,
+            self.scores.len(),
+            self.clips
         );
         out
     }

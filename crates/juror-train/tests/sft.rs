@@ -17,7 +17,6 @@ run_dir = {run_dir:?}
 seed = 5
 
 [data]
-groups_per_clip = 1
 scenes = 2
 short_sides = [96]
 max_frames = 20
@@ -32,6 +31,7 @@ versions = 3
 moments = 1
 native_places = 2
 context_places = 1
+dropout = 0.1
 learning_rate = 1.0e-3
 warmup_steps = 1
 weight_decay = 0.05

@@ -243,6 +243,27 @@ impl Body {
     /// # Errors
     /// On shapes that do not fit.
     pub fn forward(&self, patches: &Tensor, native: usize, numbers: &Numbers) -> Result<BodyOutput> {
+        self.forward_masked(patches, native, numbers, None)
+    }
+
+    /// Numbers that the trunk reads of a video.
+    #[must_use]
+    pub fn trunk_inputs(&self) -> usize {
+        self.trunk.weight.dims()[1]
+    }
+
+    /// As [`Body::forward`], with the trunk's inputs multiplied by `mask`, `[videos, trunk_inputs]`: dropout in
+    /// training.
+    ///
+    /// # Errors
+    /// On shapes that do not fit.
+    pub fn forward_masked(
+        &self,
+        patches: &Tensor,
+        native: usize,
+        numbers: &Numbers,
+        mask: Option<&Tensor>,
+    ) -> Result<BodyOutput> {
         let Numbers { profile, tone, facts } = numbers;
         let (videos, moments, places, _, _) = patches.dims5()?;
         let vectors = self.fragments(patches, native)?; // [videos, moments, places, fragment]
@@ -259,7 +280,10 @@ impl Body {
         )?; // [videos, 4 fragment]
         let facts = ops::gelu(&self.facts.forward(facts)?)?;
         let tone = ops::gelu(&self.tone.forward(tone)?)?;
-        let trunk = Tensor::cat(&[&self.pooled_norm.forward(&pooled)?, &tone, &facts], D::Minus1)?;
+        let mut trunk = Tensor::cat(&[&self.pooled_norm.forward(&pooled)?, &tone, &facts], D::Minus1)?;
+        if let Some(mask) = mask {
+            trunk = (trunk * mask)?;
+        }
         let trunk = ops::gelu(&self.trunk.forward(&trunk)?)?; // [videos, trunk]
 
         let temporal = Tensor::cat(&[profile, &self.temporal_norm.forward(profile)?, &facts], D::Minus1)?;

@@ -11,13 +11,14 @@ use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use juror_lmm::nano::{
     FACTS_LEN, KINDS, MOMENT_BYTES, Moment, NanoConfig, Observation, Offset, PROFILE_LEN, TONE_LEN,
-    kind_index, observe_frames,
+    kind_index, moment_frames, observe_frames,
 };
 use juror_media::distort::{self, Chain, Distortion, Kind};
 use juror_media::encode::{Codec, EncodeOptions, Rate};
 use juror_media::{Frame, Picture};
 use memmap2::Mmap;
 use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -28,11 +29,12 @@ use std::path::{Path, PathBuf};
 pub struct Example {
     /// How it was made.
     pub version: Version,
-    /// Quality 0..1 of single pictures, by the yardstick, its bounds and the source's size.
+    /// Quality 0..1 of single pictures against the source, by the yardstick and its bounds.
     pub visual: f64,
     /// Quality 0..1 of motion alone.
     pub temporal: f64,
-    /// `visual * temporal`: the target.
+    /// The target, 0..1: `visual * temporal`, and what the source's size is worth.
+    #[serde(skip)]
     pub quality: f64,
     /// True where the distortion was too mild to change a sample of the pictures looked at.
     pub same_pixels_as_source: bool,
@@ -120,6 +122,8 @@ mod as_list {
 pub struct GroupFile {
     /// The source's id.
     pub id: String,
+    /// The source's content.
+    pub content: String,
     /// The source first.
     pub examples: Vec<Example>,
     /// Moments per version.
@@ -162,7 +166,11 @@ impl GroupFile {
         let map = unsafe { Mmap::map(&file) }.with_context(context)?;
         let (header_len, metadata) = safetensors::SafeTensors::read_metadata(&map).with_context(context)?;
         let text = metadata.metadata().as_ref().and_then(|m| m.get("group")).with_context(context)?;
-        let Header { id, moments, examples } = serde_json::from_str(text).with_context(context)?;
+        let Header { id, content, short_side, moments, mut examples } =
+            serde_json::from_str(text).with_context(context)?;
+        for example in &mut examples {
+            example.quality = example.visual * example.temporal * size_prior(short_side);
+        }
         let data_start = 8 + header_len;
         ensure!(
             map.len() == data_start + examples.len() * moments * MOMENT_BYTES,
@@ -170,19 +178,32 @@ impl GroupFile {
             path.display(),
             map.len()
         );
-        Ok(Self { id, examples, moments, map, data_start })
+        Ok(Self { id, content, examples, moments, map, data_start })
     }
 }
 
 #[derive(Serialize, Deserialize)]
 struct Header {
     id: String,
+    content: String,
+    /// Of the source, in pixels.
+    short_side: usize,
     moments: usize,
     examples: Vec<Example>,
 }
 
-/// Makes every group that is not there yet and opens all of them. Sources that cannot be used are told and
-/// left out.
+/// How one version of a group is made and cut.
+pub struct Recipe {
+    /// What is done to the source.
+    pub version: Version,
+    /// Decides the randomness in it.
+    pub seed: u64,
+    /// Where the fragments lie.
+    pub offset: Offset,
+}
+
+/// Makes every training group that is not there yet and opens all of them. Sources that cannot be used are told
+/// and left out.
 ///
 /// # Errors
 /// When a group cannot be written, or none is left.
@@ -192,6 +213,32 @@ pub fn prepare(
     sources: &[Source],
     dir: &Path,
 ) -> Result<Vec<GroupFile>> {
+    let held_out = config.held_out_codecs.iter().map(|k| named(k)).collect::<Result<Vec<_>>>()?;
+    prepare_recipes(config, model, sources, dir, |rng| {
+        // One seed for all: a higher level then drops the frames of a lower one and more.
+        let seed = rng.random();
+        versions::draw(config.versions, &held_out, rng)
+            .into_iter()
+            .map(|version| Recipe {
+                version,
+                seed,
+                offset: Offset { x: 2 * rng.random_range(0..5), y: 2 * rng.random_range(0..5) },
+            })
+            .collect()
+    })
+}
+
+/// As [`prepare`], with the versions that `recipes` draws for each source.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_recipes(
+    config: &DataConfig,
+    model: &NanoConfig,
+    sources: &[Source],
+    dir: &Path,
+    recipes: impl Fn(&mut ChaCha8Rng) -> Vec<Recipe> + Sync,
+) -> Result<Vec<GroupFile>> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let bar = ProgressBar::new(sources.len() as u64).with_prefix("data");
     bar.set_style(ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} groups {eta} left")?);
@@ -199,12 +246,13 @@ pub fn prepare(
         .par_iter()
         .map(|source| {
             let path = dir.join(format!("{}.safetensors", source.id));
-            if !path.exists()
-                && let Err(error) = make(config, model, source, &path)
-            {
-                tracing::warn!("left out {}: {error:#}", source.id);
-                bar.inc(1);
-                return Ok(None);
+            if !path.exists() {
+                let recipes = recipes(&mut juror_nn::rng::stream(source.seed, &[1]));
+                if let Err(error) = make(config, model, source, recipes, &path) {
+                    tracing::warn!("left out {}: {error:#}", source.id);
+                    bar.inc(1);
+                    return Ok(None);
+                }
             }
             bar.inc(1);
             GroupFile::open(&path).map(Some)
@@ -221,46 +269,51 @@ pub fn prepare(
     Ok(groups)
 }
 
-fn make(config: &DataConfig, model: &NanoConfig, source: &Source, path: &Path) -> Result<()> {
+fn make(
+    config: &DataConfig,
+    model: &NanoConfig,
+    source: &Source,
+    recipes: Vec<Recipe>,
+    path: &Path,
+) -> Result<()> {
     let frames = source.load(config)?;
-    let mut rng = juror_nn::rng::stream(source.seed, &[1]);
-    let held_out = config.held_out_codecs.iter().map(|k| named(k)).collect::<Result<Vec<_>>>()?;
-    let size_prior = size_prior(&frames[0].picture);
+    let looked_at: Vec<usize> = moment_frames(frames.len(), model.moments).iter().map(|m| m.0).collect();
     let mut examples = Vec::new();
     let mut fragments = Vec::new();
-    for version in versions::draw(config.versions, &held_out, &mut rng) {
-        let seed = rng.random();
-        let offset = Offset { x: 2 * rng.random_range(0..5), y: 2 * rng.random_range(0..5) };
+    for Recipe { version, seed, offset } in recipes {
         let shown = apply(&version, &frames, seed).with_context(|| format!("{version:?}"))?;
         let observation = observe_frames(&deliver(&version, &shown)?, model.moments, offset)?;
         for moment in &observation.moments {
             fragments.extend_from_slice(&moment.fragments);
         }
-        let pictures = |frames: &[Frame]| -> Vec<usize> {
-            juror_lmm::nano::moment_frames(frames.len(), model.moments).iter().map(|m| m.0).collect()
-        };
-        let judged = judge(&config.yardstick, &version, &frames, &shown, &pictures(&frames))?;
-        let visual = judged.visual * size_prior;
+        let Judged { visual, temporal, same_pixels } =
+            judge(&config.yardstick, &version, &frames, &shown, &looked_at)?;
         examples.push(Example {
             visual,
-            temporal: judged.temporal,
-            quality: visual * judged.temporal,
-            same_pixels_as_source: judged.same_pixels,
+            temporal,
+            quality: 0.0, // follows on opening
+            same_pixels_as_source: same_pixels,
             profile: observation.profile,
             tone: observation.tone,
             facts: observation.facts,
             version,
         });
     }
-    let header = Header { id: source.id.clone(), moments: model.moments, examples };
+    let picture = &frames[0].picture;
+    let header = Header {
+        id: source.id.clone(),
+        content: source.content.clone(),
+        short_side: picture.width().min(picture.height()),
+        moments: model.moments,
+        examples,
+    };
     write(&header, &fragments, path)
 }
 
 /// What a flawless picture of this size is worth, 0..1: a yardstick that compares a version with its source
-/// calls any source perfect, but fewer pixels show less. Mild: .81 at a short side of 240, .91 at 480, .97 at 1080.
-fn size_prior(picture: &Picture) -> f64 {
-    let short_side = picture.width().min(picture.height()) as f64;
-    1.0 / (1.0 + (80.0 / short_side).powf(1.3))
+/// calls any source perfect, but fewer pixels show less. Mild: .90 at a short side of 240, .95 at 480, .98 at 1080.
+fn size_prior(short_side: usize) -> f64 {
+    1.0 - 0.5 / (1.0 + (short_side as f64 / 80.0).powf(1.3))
 }
 
 fn write(header: &Header, fragments: &[u8], path: &Path) -> Result<()> {
@@ -276,7 +329,7 @@ fn write(header: &Header, fragments: &[u8], path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When a kind is unknown or an encoder missing.
-pub fn apply(version: &Version, source: &[Frame], seed: u64) -> Result<Vec<Frame>> {
+fn apply(version: &Version, source: &[Frame], seed: u64) -> Result<Vec<Frame>> {
     let mut frames = source.to_vec();
     for (i, step) in version.steps.iter().enumerate() {
         let distortion = Distortion::new(named(&step.kind)?, step.level)?;
@@ -343,13 +396,13 @@ fn confine(inside: &Picture, outside: &Picture, place: Place) -> Result<Picture>
 }
 
 /// A version against its source.
-pub struct Judged {
+struct Judged {
     /// Quality 0..1 of single pictures.
-    pub visual: f64,
+    visual: f64,
     /// Quality 0..1 of motion alone.
-    pub temporal: f64,
+    temporal: f64,
     /// True where none of the pictures looked at differs from the source's.
-    pub same_pixels: bool,
+    same_pixels: bool,
 }
 
 /// Quality by the yardstick where it can see the distortion, by the severity where it cannot: VMAF and SSIM
@@ -357,7 +410,7 @@ pub struct Judged {
 ///
 /// # Errors
 /// When the yardstick fails.
-pub fn judge(
+fn judge(
     yardstick: &YardstickConfig,
     version: &Version,
     source: &[Frame],

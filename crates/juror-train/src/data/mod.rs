@@ -2,5 +2,6 @@
 
 pub mod groups;
 pub mod sources;
+mod vary;
 pub mod versions;
 pub mod yardstick;

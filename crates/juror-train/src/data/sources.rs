@@ -1,6 +1,7 @@
-//! Sources: stretches of real clips, shrunk to hide their own compression, and procedural scenes.
+//! Sources: stretches of clips, shrunk to hide their own compression, as they are or varied, and procedural scenes.
 
-use crate::config::DataConfig;
+use super::vary::vary;
+use crate::config::{ClipFolder, DataConfig};
 use anyhow::{Context, Result, ensure};
 use juror_media::scenes::Scene;
 use juror_media::{Frame, TimeWindow, Video};
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub struct Source {
     /// Unique, and a fit file name.
     pub id: String,
+    /// The clip or scene it shows: sources of one content are never on both sides of a split.
+    pub content: String,
     /// Where its frames come from.
     pub origin: Origin,
     /// Decides stretch, size and scene.
@@ -29,6 +32,8 @@ pub enum Origin {
         path: PathBuf,
         /// `pristine`, `light`, `moderate` or `heavy`.
         prior: String,
+        /// Whether it is varied (`super::vary`).
+        varied: bool,
     },
     /// A rendered scene.
     Scene,
@@ -47,24 +52,25 @@ struct ClipRow {
 pub fn list(config: &DataConfig, seed: u64) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     let named = |name: &str| juror_nn::rng::derive_named(seed, name);
-    if let Some(folder) = &config.clips {
+    for ClipFolder { folder, groups, varied } in &config.clips {
         let table = folder.with_extension("csv");
         let mut reader =
             csv::Reader::from_path(&table).with_context(|| format!("cannot read {}", table.display()))?;
         for row in reader.deserialize() {
             let ClipRow { file, quality } = row.with_context(|| format!("in {}", table.display()))?;
-            let stem =
+            let content =
                 Path::new(&file).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-            for turn in 0..config.groups_per_clip {
-                let id = format!("{stem}-{turn}");
-                let origin = Origin::Clip { path: folder.join(&file), prior: quality.clone() };
-                sources.push(Source { seed: named(&id), id, origin });
+            for turn in 0..groups + varied {
+                let id = format!("{content}-{turn}");
+                let (path, prior) = (folder.join(&file), quality.clone());
+                let origin = Origin::Clip { path, prior, varied: turn >= *groups };
+                sources.push(Source { seed: named(&id), id, content: content.clone(), origin });
             }
         }
     }
     for number in 0..config.scenes {
         let id = format!("scene-{number:03}");
-        sources.push(Source { seed: named(&id), id, origin: Origin::Scene });
+        sources.push(Source { seed: named(&id), content: id.clone(), id, origin: Origin::Scene });
     }
     Ok(sources)
 }
@@ -85,9 +91,11 @@ impl Source {
                 let fps = [24.0, 25.0, 30.0, 30.0, 50.0, 60.0].choose(&mut rng).copied().unwrap_or(30.0);
                 Ok(Scene::random(self.seed).render(width, height, fps, count)?.collect())
             }
-            Origin::Clip { path, prior } => {
+            Origin::Clip { path, prior, varied } => {
                 let start: f64 = rng.random();
-                load_clip(path, prior, side, count, start).with_context(|| format!("{}", path.display()))
+                let frames = load_clip(path, prior, side, count, start)
+                    .with_context(|| format!("{}", path.display()))?;
+                if *varied { vary(frames, &mut rng) } else { Ok(frames) }
             }
         }
     }
@@ -131,4 +139,36 @@ fn sized(width: usize, height: usize, side: usize) -> (usize, usize) {
     let scale = side as f64 / width.min(height) as f64;
     let even = |v: usize| ((v as f64 * scale / 2.0).round() as usize * 2).max(2);
     (even(width), even(height))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ClipFolder, YardstickConfig};
+
+    #[test]
+    fn a_clip_gives_plain_and_varied_sources_of_one_content() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("clips.csv"), "file,quality\nsea.mp4,light\n").unwrap();
+        let folder = ClipFolder { folder: dir.path().join("clips"), groups: 2, varied: 1 };
+        let config = DataConfig {
+            clips: vec![folder],
+            scenes: 1,
+            short_sides: vec![240],
+            max_frames: 20,
+            versions: 2,
+            held_out_codecs: Vec::new(),
+            yardstick: YardstickConfig::MsSsim,
+        };
+        let sources = list(&config, 1).unwrap();
+        let shown: Vec<_> = sources
+            .iter()
+            .map(|s| {
+                (s.id.as_str(), s.content.as_str(), matches!(s.origin, Origin::Clip { varied: true, .. }))
+            })
+            .collect();
+        let scene = ("scene-000", "scene-000", false);
+        assert_eq!(shown, [("sea-0", "sea", false), ("sea-1", "sea", false), ("sea-2", "sea", true), scene]);
+        assert_ne!(sources[0].seed, sources[2].seed);
+    }
 }

@@ -170,7 +170,7 @@ impl McGrpoConfig {
         );
         ensure!(self.data.versions >= 2, "data.versions is {}, at least 2 are needed", self.data.versions);
         ensure!(!self.data.short_sides.is_empty(), "data.short_sides is empty");
-        let sources = self.data.clips.is_some() || self.data.scenes > 0;
+        let sources = !self.data.clips.is_empty() || self.data.scenes > 0;
         ensure!(sources, "no source: give data.clips or data.scenes above 0");
         for (name, value) in [
             ("rewards.format", rewards.format),
@@ -206,8 +206,15 @@ impl McGrpoConfig {
 mod tests {
     use super::*;
 
-    const PLAIN: &str = "run_dir = 'r'\nseed = 1\nmodel = 'm'\n[data]\ngroups_per_clip = 1\nscenes = 1\n\
+    const PLAIN: &str = "run_dir = 'r'\nseed = 1\nmodel = 'm'\n[data]\nscenes = 1\n\
         short_sides = [240]\nmax_frames = 8\nversions = 4\nheld_out_codecs = []\nyardstick = 'ms-ssim'\n";
+
+    #[test]
+    fn the_committed_configurations_are_valid() {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        McGrpoConfig::read(&configs.join("nano-mc-grpo.toml")).unwrap();
+        crate::config::SftConfig::read(&configs.join("nano.toml")).unwrap();
+    }
 
     #[test]
     fn values_out_of_range_name_their_key() {

@@ -27,8 +27,7 @@ fn tiny() -> NanoConfig {
 
 fn data() -> DataConfig {
     DataConfig {
-        clips: None,
-        groups_per_clip: 1,
+        clips: Vec::new(),
         scenes: 2,
         short_sides: vec![224],
         max_frames: 8,
