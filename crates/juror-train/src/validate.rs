@@ -150,7 +150,7 @@ fn judge_clip(nano: &Nano, source: &Source, options: &Options) -> Result<Vec<Jud
         moment_frames(frames.len(), nano.config().moments).iter().map(|m| m.0).collect();
     let mut out = Vec::new();
     let mut versions = vec![(None, 0.0)];
-    for kind in Kind::ALL {
+    for kind in Kind::CORE {
         let levels: &[f64] = if kind.is_codec() && kind != Kind::Mpeg4 { &CODEC_LEVELS } else { &LEVELS };
         versions.extend(levels.iter().map(|&level| (Some(kind), level)));
     }
