@@ -25,7 +25,7 @@ pub use picture::{
 };
 pub use source::{Measurements, Reject, RejectRules, SourceReport, measure_frames, measure_source};
 
-use crate::Picture;
+use crate::{MediaError, Picture, Result};
 
 /// A luma plane in full range: black 0, white 255 (not clamped: footroom is below 0), `[height, width]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,20 @@ fn full_range(code: u8) -> f32 {
 }
 
 impl Grey {
+    /// Values `[height, width]` in full range.
+    ///
+    /// # Errors
+    /// [`MediaError::Invalid`] where their number does not fit the size, or is 0.
+    pub fn new(width: usize, height: usize, data: Vec<f32>) -> Result<Self> {
+        if data.is_empty() || width.checked_mul(height) != Some(data.len()) {
+            let count = data.len();
+            return Err(MediaError::invalid(format!(
+                "a grey picture of {width}x{height} with {count} values"
+            )));
+        }
+        Ok(Self { width, height, data })
+    }
+
     /// The luma of a picture.
     pub fn of(picture: &Picture) -> Self {
         let table: [f32; 256] = std::array::from_fn(|code| full_range(code as u8));
