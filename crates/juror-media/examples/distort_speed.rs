@@ -26,7 +26,9 @@ fn main() -> Result<()> {
         for level in LEVELS {
             let distortion = Distortion::new(kind, level)?;
             // Encoders look ahead: their memory is flat only once that is filled.
-            let frames = if kind.is_codec() || kind.is_temporal() { 120 } else { 36 };
+            let holds_back = kind.is_codec()
+                || matches!(kind, Kind::PacketLoss | Kind::Shuffle | Kind::Reverse | Kind::LocalShuffle);
+            let frames = if holds_back { 96 } else { 12 };
             let run = |count: usize| -> Result<()> {
                 let info = ClipInfo { fps: FPS, duration_secs: Some(count as f64 / FPS) };
                 let mut stage = distortion.stage(info, 1);
@@ -52,7 +54,8 @@ fn main() -> Result<()> {
     let (grey, next) = (Grey::of(a), Grey::of(b));
     let rgb = a.to_rgb();
     let model = measure::NaturalModel::fit([&grey, &next]);
-    let measures: [(&str, Box<dyn Fn() -> f64>); 16] = [
+    type Measure<'a> = (&'static str, Box<dyn Fn() -> f64 + 'a>);
+    let measures: [Measure; 16] = [
         ("blockiness", Box::new(|| measure::blockiness(&grey))),
         ("cpbd", Box::new(|| measure::cpbd(&grey).unwrap_or(0.0))),
         ("contrast", Box::new(|| measure::contrast(&grey))),

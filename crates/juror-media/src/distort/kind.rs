@@ -125,15 +125,15 @@ kinds! {
     Mjpeg "mjpeg" Visual GEOMETRIC [2.0, 3.0, 6.0, 11.0, 18.0, 31.0]
         "quantiser of Motion JPEG";
     H264Bitrate "h264-bitrate" Visual GEOMETRIC [0.4, 0.2, 0.1, 0.05, 0.025, 0.012]
-        "bits per pixel of libx264, one pass";
+        "bits per pixel at 1080p, libx264, one pass";
     HevcBitrate "hevc-bitrate" Visual GEOMETRIC [0.3, 0.15, 0.075, 0.035, 0.018, 0.009]
-        "bits per pixel of libx265, one pass";
+        "bits per pixel at 1080p, libx265, one pass";
     Vp9Bitrate "vp9-bitrate" Visual GEOMETRIC [0.4, 0.2, 0.1, 0.05, 0.025, 0.012]
-        "bits per pixel of libvpx, realtime";
+        "bits per pixel at 1080p, libvpx, realtime";
     Av1Bitrate "av1-bitrate" Visual GEOMETRIC [0.3, 0.15, 0.075, 0.035, 0.018, 0.009]
-        "bits per pixel of libaom, realtime (SVT-AV1 where that is missing)";
+        "bits per pixel at 1080p, libaom, realtime (SVT-AV1 where that is missing)";
     Mpeg2Bitrate "mpeg2-bitrate" Visual GEOMETRIC [1.2, 0.7, 0.4, 0.25, 0.15, 0.09]
-        "bits per pixel of MPEG-2";
+        "bits per pixel at 1080p, MPEG-2";
     TwoGenerations "two-generations" Visual LINEAR [17.25, 24.0, 30.75, 37.5, 44.25, 51.0]
         "CRF of libx264 (veryfast) whose result is encoded again at the same CRF (medium)";
     AbrLadder "abr-ladder" Visual GEOMETRIC [1.0, 0.75, 0.5, 0.375, 0.25, 0.1875]
@@ -205,6 +205,17 @@ impl Kind {
     /// The name users type, in kebab-case.
     pub fn name(self) -> &'static str {
         self.entry().name
+    }
+
+    /// The parameters at levels 1 to 5, to four digits.
+    pub fn parameters_text(self) -> [String; 5] {
+        [1.0, 2.0, 3.0, 4.0, 5.0].map(|level| {
+            let value = self.parameter(level);
+            let digits = if value > 0.0 { (3 - value.log10().floor() as i32).max(0) as usize } else { 0 };
+            let text = format!("{value:.digits$}");
+            let short = text.trim_end_matches('0').trim_end_matches('.');
+            if text.contains('.') { short.to_owned() } else { text }
+        })
     }
 
     /// What the parameter is, in words for users.

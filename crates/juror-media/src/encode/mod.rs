@@ -48,7 +48,8 @@ pub enum Rate {
     Crf(f64),
     /// Average bitrate in kilobits (1000 bits) per second, in one pass.
     BitrateKbps(u32),
-    /// Average bits per pixel and frame, in one pass; at least 8 kbit/s.
+    /// Average bits per pixel and frame of a picture of 1920x1080, in one pass; other sizes get bits by the power of three
+    /// quarters of their pixels, as is usual for ladders. At least 8 kbit/s.
     BitsPerPixel(f64),
     /// Not a sample is changed.
     Lossless,

@@ -200,7 +200,8 @@ impl Rate {
     fn resolved(self, pixels: usize, fps: f64) -> Result<Self, MediaError> {
         match self {
             Self::BitsPerPixel(bits) if bits > 0.0 && bits <= 64.0 => {
-                Ok(Self::BitrateKbps((bits * pixels as f64 * fps / 1000.0).round().clamp(8.0, 2e6) as u32))
+                let weight = 1920.0 * 1080.0 * (pixels as f64 / (1920.0 * 1080.0)).powf(0.75);
+                Ok(Self::BitrateKbps((bits * weight * fps / 1000.0).round().clamp(8.0, 2e6) as u32))
             }
             Self::BitsPerPixel(bits) => {
                 Err(MediaError::invalid(format!("{bits} bits per pixel; above 0 to 64 is allowed")))

@@ -17,6 +17,7 @@
 use super::Grey;
 use crate::distort::Kernel;
 use nalgebra::{DMatrix, DVector};
+use std::borrow::Borrow;
 use std::sync::OnceLock;
 
 /// Numbers that [`brisque_features`] gives.
@@ -278,14 +279,33 @@ pub struct NaturalModel {
 
 impl NaturalModel {
     /// Fits the sharp patches of pristine pictures. `None` where they hold fewer than two patches of 96 x 96.
-    pub fn fit<'a>(pictures: impl IntoIterator<Item = &'a Grey>) -> Option<Self> {
+    pub fn fit<G: Borrow<Grey>>(pictures: impl IntoIterator<Item = G>) -> Option<Self> {
         let mut rows = Vec::new();
         for grey in pictures {
-            let patches = patches(grey);
+            let patches = patches(grey.borrow());
             let sharpest = patches.iter().map(|p| p.1).fold(0.0, f64::max);
             rows.extend(patches.into_iter().filter(|p| p.1 > SHARP * sharpest).map(|p| p.0));
         }
         Self::over(&rows)
+    }
+
+    /// The model inside the program: see `examples/fit_natural_model.rs`.
+    pub fn embedded() -> &'static Self {
+        static MODEL: OnceLock<NaturalModel> = OnceLock::new();
+        MODEL.get_or_init(|| {
+            let bytes = include_bytes!("natural-model.f32").chunks_exact(4);
+            let mut numbers = bytes.map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+            let mean = DVector::from_iterator(NIQE_FEATURES, numbers.by_ref().take(NIQE_FEATURES));
+            let mut covariance = DMatrix::zeros(NIQE_FEATURES, NIQE_FEATURES);
+            for row in 0..NIQE_FEATURES {
+                for column in 0..=row {
+                    let value = numbers.next().unwrap_or(0.0);
+                    covariance[(row, column)] = value;
+                    covariance[(column, row)] = value;
+                }
+            }
+            Self { mean, covariance }
+        })
     }
 
     /// The Gaussian of rows of features; covariance over `n - 1`.

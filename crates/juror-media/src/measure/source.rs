@@ -23,23 +23,23 @@ const LIT_SHARE: f64 = 0.02;
 /// Nine low-level measurements of a source; codes are of 0..=255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurements {
-    /// [`picture::blockiness`]: 1 none, larger is blockier.
+    /// [`super::blockiness`]: 1 none, larger is blockier.
     pub blockiness: f64,
     /// [`super::cpbd`]: share of edges that are sharp; 0 where no edge is found.
     pub sharpness: f64,
-    /// [`picture::contrast`] in codes.
+    /// [`super::contrast`] in codes.
     pub contrast: f64,
-    /// [`picture::noise`] in codes.
+    /// [`super::noise`] in codes.
     pub noise: f64,
-    /// [`picture::flicker`]: share of pixels.
+    /// [`super::flicker`]: share of pixels.
     pub flicker: f64,
-    /// [`picture::colourfulness`].
+    /// [`super::colourfulness`].
     pub colourfulness: f64,
-    /// [`picture::luminance`] in codes.
+    /// [`super::luminance`] in codes.
     pub luminance: f64,
-    /// SI: the largest [`picture::spatial_information`].
+    /// SI: the largest [`super::spatial_information`].
     pub spatial_information: f64,
-    /// TI: the largest [`picture::temporal_information`]; 0 for a single picture.
+    /// TI: the largest [`super::temporal_information`]; 0 for a single picture.
     pub temporal_information: f64,
 }
 

@@ -90,6 +90,9 @@ fn natural_statistics_part_natural_from_damaged_pictures() {
     assert!(NaturalModel::of_moments(&[0.0; 3], &[0.0; 9]).is_none());
     let again = NaturalModel::of_moments(model.mean(), model.covariance()).unwrap();
     assert_eq!(again, model);
+    let embedded = NaturalModel::embedded();
+    let embedded_clean = embedded.distance(&Grey::of(&other[0].picture)).unwrap();
+    assert!(embedded.distance(&grey_after(&other, "blur:5")).unwrap() > embedded_clean);
     // A flat picture has statistics too, if poor ones.
     let flat = Grey::new(256, 256, vec![90.0; 256 * 256]).unwrap();
     assert!(model.distance(&flat).unwrap().is_finite());
@@ -134,7 +137,7 @@ fn cuts_are_found_and_flashes_are_none() {
 #[test]
 fn useless_sources_are_rejected_with_reasons() {
     let rules = RejectRules::default();
-    let moving = spliced(&[&scene(3, 40)]);
+    let moving = moving_clip(320, 192, 40, 30.0);
     let reasons = |frames: &[Frame], secs: f64| measure_frames(frames, secs, &rules).unwrap().rejects;
     assert_eq!(reasons(&moving, 40.0 / 30.0), []);
     assert!(matches!(reasons(&moving[..10], 1.0 / 3.0)[..], [Reject::TooShort { .. }]));
