@@ -100,11 +100,13 @@ fn measure(kind: Kind, clips: &[Vec<Frame>]) -> Result<Ladder, Failure> {
         Ok((ssim / count, psnr / count, middle))
     });
     let measured: Vec<_> = measured.collect::<Result<_, _>>()?;
-    let per_clip = |of: &dyn Fn(&(f64, f64, Option<Picture>)) -> f64| -> Vec<[f64; 5]> {
-        measured.chunks(LEVELS.len()).map(|clip| std::array::from_fn(|level| of(&clip[level]))).collect()
+    let per_clip = |values: Vec<f64>| -> Vec<[f64; 5]> {
+        values.chunks(LEVELS.len()).map(|clip| std::array::from_fn(|level| clip[level])).collect()
     };
-    let pictures = measured.iter().take(LEVELS.len()).filter_map(|m| m.2.clone()).collect();
-    Ok(Ladder { kind, ssim: per_clip(&|m| m.0), psnr: per_clip(&|m| m.1), pictures })
+    let ssim = per_clip(measured.iter().map(|m| m.0).collect());
+    let psnr = per_clip(measured.iter().map(|m| m.1).collect());
+    let pictures = measured.into_iter().take(LEVELS.len()).filter_map(|m| m.2).collect();
+    Ok(Ladder { kind, ssim, psnr, pictures })
 }
 
 fn mean(clips: &[[f64; 5]]) -> [f64; 5] {

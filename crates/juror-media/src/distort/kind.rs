@@ -132,7 +132,7 @@ kinds! {
         "bits per pixel at 1080p, libvpx, realtime";
     Av1Bitrate "av1-bitrate" Visual GEOMETRIC [0.3, 0.15, 0.075, 0.035, 0.018, 0.009]
         "bits per pixel at 1080p, libaom, realtime (SVT-AV1 where that is missing)";
-    Mpeg2Bitrate "mpeg2-bitrate" Visual GEOMETRIC [1.2, 0.7, 0.4, 0.25, 0.15, 0.09]
+    Mpeg2Bitrate "mpeg2-bitrate" Visual GEOMETRIC [0.3, 0.12, 0.08, 0.05, 0.03, 0.02]
         "bits per pixel at 1080p, MPEG-2";
     TwoGenerations "two-generations" Visual LINEAR [17.25, 24.0, 30.75, 37.5, 44.25, 51.0]
         "CRF of libx264 (veryfast) whose result is encoded again at the same CRF (medium)";
