@@ -216,19 +216,20 @@ pub struct EvalArgs {
 /// Worsen a video by simulated distortions, for tests and training
 ///
 /// Sound is left out. The container follows the extension of OUT. Frames which no codec distorts are encoded without visible loss.
+/// Kinds that are one encode take a preset of their encoder: `h264@slow`.
 #[derive(Debug, Args)]
 #[command(override_usage = "juror distort [OPTIONS] <IN> <OUT> --kind <KIND> --level <LEVEL>\n       \
         juror distort [OPTIONS] <IN> <OUT> --chain <KIND:LEVEL,...>\n       \
         juror distort --list-kinds")]
 pub struct DistortArgs {
     /// The video to worsen
-    #[arg(value_name = "IN", required_unless_present = "list_kinds", requires = "output", value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "IN", required_unless_present_any = ["list_kinds", "list_levels"], requires = "output", value_hint = ValueHint::FilePath)]
     pub input: Option<PathBuf>,
     /// Where to write the result; it appears only when complete
     #[arg(value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// What to do to it (`--list-kinds` names the kinds)
-    #[arg(long, value_name = "KIND", requires = "level", conflicts_with = "chain", required_unless_present_any = ["chain", "list_kinds"])]
+    #[arg(long, value_name = "KIND", requires = "level", conflicts_with = "chain", required_unless_present_any = ["chain", "list_kinds", "list_levels"])]
     pub kind: Option<String>,
     /// How strongly: 1 mild .. 5 severe, any number between
     #[arg(long, value_name = "LEVEL", requires = "kind", value_parser = positive_number)]
@@ -239,6 +240,9 @@ pub struct DistortArgs {
     /// Print the kinds, one a line
     #[arg(long, exclusive = true)]
     pub list_kinds: bool,
+    /// Print the kinds with what their levels mean
+    #[arg(long, exclusive = true)]
+    pub list_levels: bool,
     #[command(flatten)]
     pub window: WindowArgs,
     /// Seed of everything random

@@ -11,7 +11,7 @@ use juror::ranking::Stop;
 use juror::{Juror, Options};
 use juror_lmm::remote::Media;
 use juror_media::TimeWindow;
-use juror_media::distort::{Chain, Distortion, Kind};
+use juror_media::distort::{Chain, Distortion};
 use juror_net::chat::{KEY_VARIABLE, Service};
 use juror_net::http::{Patience, Secret};
 use juror_stats::Bootstrap;
@@ -376,6 +376,8 @@ impl Report {
 pub enum Distorting {
     /// Print the kinds.
     ListKinds,
+    /// Print the kinds with what their levels mean.
+    ListLevels,
     /// Write a distorted video.
     File {
         /// The video to worsen.
@@ -400,14 +402,15 @@ impl Distorting {
         if args.list_kinds {
             return Ok(Self::ListKinds);
         }
+        if args.list_levels {
+            return Ok(Self::ListLevels);
+        }
         let (Some(input), Some(output)) = (args.input, args.output) else {
             bail!("two paths are needed: juror distort IN OUT");
         };
         let chain = match (&args.chain, &args.kind, args.level) {
             (Some(chain), ..) => chain.parse::<Chain>()?,
-            (None, Some(kind), Some(level)) => {
-                Chain::new(vec![Distortion::new(kind.parse::<Kind>()?, level)?])
-            }
+            (None, Some(kind), Some(level)) => Chain::from(format!("{kind}:{level}").parse::<Distortion>()?),
             _ => bail!("either --kind and --level or --chain is needed"),
         };
         ensure!(!same_file(&input, &output), "the output would replace the input: {}", output.display());

@@ -1,4 +1,4 @@
-//! Pixels in and out: probe, decode by timestamp, colour, sample, distort, encode, render scenes.
+//! Pixels in and out: probe, decode by timestamp, colour, sample, distort, encode, measure, render scenes.
 //!
 //! Reading: [`Video::open`] probes a file and reads its packets to learn its true times; [`Video::frames`] gives every
 //! frame of a [`TimeWindow`] without converting it; [`Video::moments`] gives the pictures a [`SamplingPlan`] asks for. All
@@ -36,6 +36,7 @@ pub mod error;
 mod ffi;
 mod geometry;
 mod hdr;
+pub mod measure;
 pub mod picture;
 pub mod quality;
 mod resize;

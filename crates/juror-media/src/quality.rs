@@ -5,7 +5,7 @@
 //! code keeps only the windows inside the picture. MS-SSIM follows Wang et al., "Multiscale structural similarity for image quality
 //! assessment" (2003): five scales halved by 2 x 2 averaging, exponents 0.0448, 0.2856, 0.3001, 0.2363, 0.1333; pictures
 //! too small for five scales (short side under 176) use fewer, with the exponents scaled to the same sum.
-//! Luma is compared as it is stored (16..=235). Chroma is not looked at.
+//! Luma is compared as it is stored (16..=235). Only [`psnr_yuv`] looks at chroma.
 
 use crate::distort::Kernel;
 use crate::{MediaError, Picture};
@@ -19,6 +19,25 @@ pub fn psnr(reference: &Picture, distorted: &Picture) -> Result<f64, MediaError>
     let squares: u64 =
         reference.y().iter().zip(distorted.y()).map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum();
     Ok(10.0 * (255.0 * 255.0 * reference.y().len() as f64 / squares as f64).log10())
+}
+
+/// PSNR of luma and chroma in dB: squared errors averaged per plane, planes weighted 6 : 1 : 1. What distortions of
+/// colour are measured with.
+///
+/// # Errors
+/// [`MediaError::Invalid`] when the sizes differ.
+pub fn psnr_yuv(reference: &Picture, distorted: &Picture) -> Result<f64, MediaError> {
+    check_sizes(reference, distorted)?;
+    let mean_square = |a: &[u8], b: &[u8]| {
+        let squares: u64 = a.iter().zip(b).map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum();
+        squares as f64 / a.len() as f64
+    };
+    let [y, u, v] = [
+        mean_square(reference.y(), distorted.y()),
+        mean_square(reference.u(), distorted.u()),
+        mean_square(reference.v(), distorted.v()),
+    ];
+    Ok(10.0 * (255.0 * 255.0 * 8.0 / (6.0 * y + u + v)).log10())
 }
 
 /// Mean structural similarity of luma, at most 1.

@@ -102,7 +102,7 @@ pub fn ladders(
 ) -> Result<Vec<GroupFile>> {
     groups::prepare_recipes(config, model, sources, dir, |rng| {
         let mut versions = vec![Version::source()];
-        for kind in Kind::ALL {
+        for kind in Kind::CORE {
             let levels: &[f64] = if kind.is_codec() && kind != Kind::Mpeg4 { &CODEC_LEVELS } else { &LEVELS };
             versions.extend(
                 levels

@@ -18,7 +18,8 @@ use crate::settings::Distorting;
 /// On wrong usage, when the input cannot be read or the output not be written.
 pub fn run(args: DistortArgs) -> anyhow::Result<Outcome> {
     match Distorting::new(args)? {
-        Distorting::ListKinds => list_kinds()?,
+        Distorting::ListKinds => list(|kind| format!("{}\n", kind.name()))?,
+        Distorting::ListLevels => list(levels)?,
         Distorting::File { input, output, chain, window, seed, quiet } => {
             distort(&input, &output, &chain, window, seed, quiet)?;
         }
@@ -26,9 +27,16 @@ pub fn run(args: DistortArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::All)
 }
 
-fn list_kinds() -> anyhow::Result<()> {
-    let kinds: String = Kind::ALL.iter().map(|kind| format!("{}\n", kind.name())).collect();
-    write_whole(Destination::open(None)?, kinds.as_bytes())
+fn list(line: impl Fn(Kind) -> String) -> anyhow::Result<()> {
+    let lines: String = Kind::ALL.into_iter().map(line).collect();
+    write_whole(Destination::open(None)?, lines.as_bytes())
+}
+
+/// A kind, its parameter at levels 1 to 5, and what the parameter is.
+fn levels(kind: Kind) -> String {
+    let [one, two, three, four, five] = kind.parameters_text();
+    let name = kind.name();
+    format!("{name:<18}{one:>8}{two:>8}{three:>8}{four:>8}{five:>8}  {}\n", kind.parameter_meaning())
 }
 
 fn distort(

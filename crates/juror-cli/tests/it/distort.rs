@@ -23,6 +23,10 @@ fn the_kinds_are_listed_one_a_line() {
     for kind in ["gaussian-blur", "h264", "hevc", "stutter", "freeze", "shake", "flicker"] {
         assert!(ran.stdout.lines().any(|line| line == kind), "{kind} is missing in\n{}", ran.stdout);
     }
+    let levels = run(juror().args(["distort", "--list-levels"])).stdout;
+    let blur = levels.lines().find(|line| line.starts_with("gaussian-blur ")).unwrap();
+    assert!(blur.split_whitespace().skip(1).take(5).eq(["0.1", "0.5", "1", "2", "5"]), "{blur}");
+    assert_eq!(levels.lines().count(), ran.stdout.lines().count());
 }
 
 #[test]

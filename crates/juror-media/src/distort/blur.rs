@@ -2,9 +2,10 @@
 //!
 //! The kernel is KADID-10k's: side `2 * ceil(2 * sigma) + 1`, normalised, borders replicated. Luma is blurred
 //! with `sigma` pixels; the chroma planes of 4:2:0 have half the resolution and therefore get `sigma / 2`.
-//! Both passes run over contiguous rows in `f32`, so the compiler vectorises them.
+//! Both passes run over contiguous rows in `f32`, so the compiler vectorises them; rows are shared out to threads.
 
 use crate::Picture;
+use rayon::prelude::*;
 
 /// A normalised symmetric kernel, stored from its centre outwards: `weights[k]` is the tap at distance `k`.
 #[derive(Clone, Debug)]
@@ -51,17 +52,19 @@ impl Kernel {
         if radius == 0 || width == 0 || height == 0 {
             return;
         }
-        scratch.clear();
-        scratch.resize(width + 2 * radius + width * height, 0.0);
-        let (padded, rows) = scratch.split_at_mut(width + 2 * radius);
-        for (row, out) in plane.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
-            padded[..radius].fill(row[0]);
-            padded[radius..radius + width].copy_from_slice(row);
-            padded[radius + width..].fill(row[width - 1]);
-            self.convolve_row(padded, out);
-        }
+        scratch.resize(width * height, 0.0);
+        let rows = &mut scratch[..width * height];
+        rows.par_chunks_exact_mut(width).zip(plane.par_chunks_exact(width)).for_each_init(
+            || vec![0.0; width + 2 * radius],
+            |padded, (out, row)| {
+                padded[..radius].fill(row[0]);
+                padded[radius..radius + width].copy_from_slice(row);
+                padded[radius + width..].fill(row[width - 1]);
+                self.convolve_row(padded, out);
+            },
+        );
         let row_at = |y: usize| &rows[y * width..(y + 1) * width];
-        for (y, out) in plane.chunks_exact_mut(width).enumerate() {
+        plane.par_chunks_exact_mut(width).enumerate().for_each(|(y, out)| {
             for (o, c) in out.iter_mut().zip(row_at(y)) {
                 *o = self.weights[0] * c;
             }
@@ -72,7 +75,7 @@ impl Kernel {
                     *o += weight * (a + b);
                 }
             }
-        }
+        });
     }
 }
 
@@ -100,6 +103,14 @@ impl Blur {
             plane: Vec::new(),
             scratch: Vec::new(),
         }
+    }
+
+    /// The blur of a luma plane, not rounded.
+    pub(crate) fn of_luma(&mut self, luma: &[u8], width: usize, height: usize) -> &[f32] {
+        self.plane.clear();
+        self.plane.extend(luma.iter().map(|&b| f32::from(b)));
+        self.luma.convolve(&mut self.plane, width, height, &mut self.scratch);
+        &self.plane
     }
 
     /// Blurs all three planes in place.

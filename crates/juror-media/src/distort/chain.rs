@@ -6,11 +6,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
-/// A kind at a level in `0 < level <= 5`: 1 mild, 5 severe, fractions between; below 1 milder than mild.
+/// A kind at a level in `0 < level <= 5`: 1 mild, 5 severe, fractions between; below 1 milder than mild. Written
+/// `kind:level`; a codec may be given an encoder's preset, `kind@preset:level`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Distortion {
     kind: Kind,
     level: f64,
+    preset: Option<&'static str>,
 }
 
 impl Distortion {
@@ -20,11 +22,40 @@ impl Distortion {
     /// [`MediaError::Invalid`] when the level is not within `0 < level <= 5`.
     pub fn new(kind: Kind, level: f64) -> Result<Self, MediaError> {
         if level > 0.0 && level <= 5.0 {
-            Ok(Self { kind, level })
+            Ok(Self { kind, level, preset: None })
         } else {
             Err(MediaError::invalid(format!(
                 "level {level} of `{kind}` is out of range; levels run from 1 (mild) to 5 (severe), above 0 is allowed"
             )))
+        }
+    }
+
+    /// The same with another preset of the encoder.
+    ///
+    /// # Errors
+    /// [`MediaError::Invalid`] for a kind that is not a single encode, and a preset that its encoder does not know.
+    pub fn with_preset(self, preset: &str) -> Result<Self, MediaError> {
+        let presets = self.kind.presets();
+        let found = presets.iter().find(|known| **known == preset).ok_or_else(|| {
+            MediaError::invalid(if presets.is_empty() {
+                format!("`{}` takes no preset: `{preset}`", self.kind)
+            } else {
+                format!("preset `{preset}` of `{}`; one of `{}` is allowed", self.kind, presets.join("`, `"))
+            })
+        })?;
+        Ok(Self { preset: Some(found), ..self })
+    }
+
+    /// The preset of the encoder; `None`: a quick one.
+    pub fn preset(self) -> Option<&'static str> {
+        self.preset
+    }
+
+    /// What the next step of a chain must know about the clip.
+    pub(super) fn info_after(self, info: ClipInfo) -> ClipInfo {
+        match self.kind {
+            Kind::FrameRate => ClipInfo { fps: info.fps * self.parameter(), ..info },
+            _ => info,
         }
     }
 
@@ -46,20 +77,24 @@ impl Distortion {
 
 impl fmt::Display for Distortion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind, self.level)
+        match self.preset {
+            Some(preset) => write!(f, "{}@{preset}:{}", self.kind, self.level),
+            None => write!(f, "{}:{}", self.kind, self.level),
+        }
     }
 }
 
 impl FromStr for Distortion {
     type Err = MediaError;
 
-    /// Parses `kind:level`.
+    /// Parses `kind:level` or `kind@preset:level`.
     fn from_str(text: &str) -> Result<Self, MediaError> {
         let text = text.trim();
         let Some((kind, level)) = text.split_once(':') else {
             let kind: Kind = text.parse()?;
             return Err(MediaError::invalid(format!("`{kind}` needs a level, for example `{kind}:3`")));
         };
+        let (kind, preset) = kind.split_once('@').map_or((kind, None), |(kind, preset)| (kind, Some(preset)));
         let kind: Kind = kind.parse()?;
         let number: f64 = level.trim().parse().map_err(|_| {
             MediaError::invalid(format!(
@@ -67,7 +102,8 @@ impl FromStr for Distortion {
                 level.trim()
             ))
         })?;
-        Self::new(kind, number)
+        let distortion = Self::new(kind, number)?;
+        preset.map_or(Ok(distortion), |preset| distortion.with_preset(preset.trim()))
     }
 }
 
@@ -88,10 +124,20 @@ impl Chain {
         &self.distortions
     }
 
-    /// The stages of this chain. Each gets its own seed, from `seed` and its place.
-    pub fn stages(&self, info: ClipInfo, seed: u64) -> Vec<Box<dyn Stage>> {
+    /// All steps as one stage. Each gets its own seed, from `seed` and its place.
+    pub fn stage(&self, mut info: ClipInfo, seed: u64) -> Box<dyn Stage> {
         let stage_seed = |place: usize| seed ^ (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.distortions.iter().enumerate().map(|(i, d)| d.stage(info, stage_seed(i))).collect()
+        let mut stages = Vec::with_capacity(self.distortions.len());
+        for (place, distortion) in self.distortions.iter().enumerate() {
+            stages.push(distortion.stage(info, stage_seed(place)));
+            info = distortion.info_after(info);
+        }
+        Box::new(Series(stages))
+    }
+
+    /// What is known of a clip after the chain.
+    pub(super) fn info_after(&self, info: ClipInfo) -> ClipInfo {
+        self.distortions.iter().fold(info, |info, distortion| distortion.info_after(info))
     }
 
     /// Streams frames through the chain. Memory holds only what encoders look ahead. The iterator ends after an error.
@@ -99,8 +145,7 @@ impl Chain {
     where
         I: IntoIterator<Item = Result<Frame, MediaError>>,
     {
-        let stages = self.stages(info, seed);
-        Applied { frames: Some(frames.into_iter()), stages, ready: VecDeque::new() }
+        Applied { frames: Some(frames.into_iter()), stage: self.stage(info, seed), ready: VecDeque::new() }
     }
 
     /// Applies the chain to a clip in memory.
@@ -116,38 +161,59 @@ impl Chain {
 pub struct Applied<I> {
     /// `None` once it has ended or failed.
     frames: Option<I>,
-    stages: Vec<Box<dyn Stage>>,
+    stage: Box<dyn Stage>,
     ready: VecDeque<Frame>,
 }
 
 impl<I: Iterator<Item = Result<Frame, MediaError>>> Applied<I> {
     /// Takes one frame from the source, or finishes the stages, and fills `ready`.
     fn step(&mut self) -> Result<(), MediaError> {
+        let mut out = Vec::new();
         match self.frames.as_mut().and_then(Iterator::next) {
-            Some(frame) => self.ready.extend(run(&mut self.stages, vec![frame?])?),
+            Some(frame) => self.stage.push(frame?, &mut out)?,
             None => {
                 self.frames = None;
-                for place in 0..self.stages.len() {
-                    let mut held_back = Vec::new();
-                    self.stages[place].finish(&mut held_back)?;
-                    self.ready.extend(run(&mut self.stages[place + 1..], held_back)?);
-                }
+                self.stage.finish(&mut out)?;
             }
+        }
+        self.ready.extend(out);
+        Ok(())
+    }
+}
+
+/// Stages one after the other.
+pub(super) struct Series(pub(super) Vec<Box<dyn Stage>>);
+
+impl Stage for Series {
+    fn push(&mut self, frame: Frame, out: &mut Vec<Frame>) -> Result<(), MediaError> {
+        run(&mut self.0, vec![frame], out)
+    }
+
+    fn finish(&mut self, out: &mut Vec<Frame>) -> Result<(), MediaError> {
+        for place in 0..self.0.len() {
+            let mut held_back = Vec::new();
+            self.0[place].finish(&mut held_back)?;
+            run(&mut self.0[place + 1..], held_back, out)?;
         }
         Ok(())
     }
 }
 
 /// Pushes frames through all stages.
-fn run(stages: &mut [Box<dyn Stage>], mut frames: Vec<Frame>) -> Result<Vec<Frame>, MediaError> {
+fn run(
+    stages: &mut [Box<dyn Stage>],
+    mut frames: Vec<Frame>,
+    out: &mut Vec<Frame>,
+) -> Result<(), MediaError> {
     for stage in stages {
-        let mut out = Vec::with_capacity(frames.len());
+        let mut done = Vec::with_capacity(frames.len());
         for frame in frames {
-            stage.push(frame, &mut out)?;
+            stage.push(frame, &mut done)?;
         }
-        frames = out;
+        frames = done;
     }
-    Ok(frames)
+    out.append(&mut frames);
+    Ok(())
 }
 
 impl<I: Iterator<Item = Result<Frame, MediaError>>> Iterator for Applied<I> {

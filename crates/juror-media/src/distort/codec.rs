@@ -1,16 +1,11 @@
 //! A real encode and decode inside a chain: frames go through the encoder, its packets straight into the decoder.
 
 use super::{ClipInfo, Stage};
-use crate::encode::{Codec, EncodeOptions, PacketEncoder, Rate, unpadded};
+use crate::encode::{EncodeOptions, PacketEncoder, unpadded};
 use crate::{Frame, Matrix, MediaError};
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::threading;
 use std::collections::VecDeque;
-
-/// The encoder settings of a codec distortion.
-pub(crate) fn options(codec: Codec, parameter: f64) -> EncodeOptions {
-    EncodeOptions::new(codec, Rate::Crf(parameter))
-}
 
 /// Encodes and decodes; holds only the frames that the encoder looks ahead.
 pub(crate) struct Recode {

@@ -54,7 +54,7 @@ pub fn distort_file(
         fps: if info.fps > 0.0 { info.fps } else { 30.0 },
         duration_secs: (end_secs > start_secs).then_some(end_secs - start_secs),
     };
-    let mut encoder = Encoder::create(output, clip.fps, options)?;
+    let mut encoder = Encoder::create(output, stages.info_after(clip).fps, options)?;
     let mut stream = video.frames(window)?;
     let mut first_pts_secs = None;
     let source = std::iter::from_fn(|| {

@@ -6,6 +6,7 @@
 
 use crate::Picture;
 use crate::distort::blur::to_u8;
+use rayon::prelude::*;
 
 type Block = [[f32; 8]; 8];
 
@@ -57,32 +58,32 @@ impl Jpeg {
 
     /// Codes and decodes all planes in place.
     pub(crate) fn apply(&self, picture: &mut Picture) {
-        let (width, height) = (picture.width(), picture.height());
-        let (chroma_width, chroma_height) = (picture.chroma_width(), picture.chroma_height());
+        let (width, chroma_width) = (picture.width(), picture.chroma_width());
         let [y, u, v] = picture.planes_mut();
-        self.plane(y, width, height, &self.luma);
-        self.plane(u, chroma_width, chroma_height, &self.chroma);
-        self.plane(v, chroma_width, chroma_height, &self.chroma);
+        self.plane(y, width, &self.luma);
+        self.plane(u, chroma_width, &self.chroma);
+        self.plane(v, chroma_width, &self.chroma);
     }
 
-    fn plane(&self, plane: &mut [u8], width: usize, height: usize, steps: &Block) {
-        for top in (0..height).step_by(8) {
+    fn plane(&self, plane: &mut [u8], width: usize, steps: &Block) {
+        plane.par_chunks_mut(8 * width).for_each(|band| {
+            let height = band.len() / width;
             for left in (0..width).step_by(8) {
                 let mut block: Block = std::array::from_fn(|i| {
-                    let row = &plane[(top + i).min(height - 1) * width..][..width];
+                    let row = &band[i.min(height - 1) * width..][..width];
                     match row[left..].first_chunk::<8>() {
                         Some(pixels) => pixels.map(|p| f32::from(p) - 128.0),
                         None => std::array::from_fn(|j| f32::from(row[(left + j).min(width - 1)]) - 128.0),
                     }
                 });
                 self.code(&mut block, steps);
-                for (row, values) in plane[top * width..].chunks_mut(width).zip(&block) {
+                for (row, values) in band.chunks_mut(width).zip(&block) {
                     for (pixel, &value) in row[left..].iter_mut().zip(values) {
                         *pixel = to_u8(value + 128.0);
                     }
                 }
             }
-        }
+        });
     }
 
     fn code(&self, block: &mut Block, steps: &Block) {

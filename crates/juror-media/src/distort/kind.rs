@@ -5,56 +5,15 @@
 //! picture (for codecs: towards a very good encode).
 //!
 //! Values marked *published* are those of the W2S-VQA simulators (arXiv 2505.03631, appendix A.3), which follow
-//! KADID-10k; the others are ours, chosen so that neighbouring levels are clearly apart. The published blur starts at
-//! sigma = 0.1, which changes no 8-bit picture: up to about level 1.6 (sigma 0.26) blur does nothing at all.
+//! KADID-10k, or of VQAThinker's perturbations (arXiv 2508.06051); the others are ours, chosen so that neighbouring levels
+//! are clearly apart. The published blur starts at sigma = 0.1, which changes no 8-bit picture: up to about level 1.6
+//! (sigma 0.26) blur does nothing at all. In flat pictures, levels of banding less than one apart may swap: it depends on
+//! where the flat values lie between the steps.
 
 use crate::MediaError;
+use crate::encode::Codec;
 use std::fmt;
 use std::str::FromStr;
-
-/// What is done to the video.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// Gaussian blur; parameter: sigma in luma pixels.
-    GaussianBlur,
-    /// White Gaussian noise, new in every frame; parameter: variance on a 0..=1 scale.
-    GaussianNoise,
-    /// Shrunk and enlarged back to the original size; parameter: the factor.
-    Rescale,
-    /// Midtones pulled down by KADID's curve; parameter: its strength p.
-    Darken,
-    /// Midtones pulled up by KADID's curve; parameter: its strength p.
-    Brighten,
-    /// Contrast reduced around mid grey; parameter: the contrast left.
-    Contrast,
-    /// Coarse quantisation without dither; parameter: step in 8-bit codes. In flat pictures, levels less than one apart
-    /// may swap: it depends on where the flat values lie between the steps.
-    Banding,
-    /// Every frame through JPEG's transform and quantiser; parameter: IJG quality.
-    Jpeg,
-    /// H.264 by libx264, preset `fast`; parameter: CRF.
-    H264,
-    /// HEVC by libx265, preset `superfast`; parameter: CRF.
-    Hevc,
-    /// VP9 by libvpx in realtime mode; parameter: CRF, rounded.
-    Vp9,
-    /// AV1 by libaom in realtime mode (SVT-AV1 where that is missing); parameter: CRF, rounded.
-    Av1,
-    /// MPEG-4 part 2 by FFmpeg; parameter: quantiser, which the encoder rounds.
-    Mpeg4,
-    /// Delivered as a smaller picture; parameter: the scale left. The viewer's player enlarges it again.
-    Resolution,
-    /// Every picture held over several frames; parameter: frames at 30 frames per second or fewer, time above.
-    Stutter,
-    /// The picture stands, then jumps on; parameter: the share of time that stands.
-    Freeze,
-    /// Random frames replaced by the one before; parameter: the probability.
-    DroppedFrames,
-    /// Random shift of every frame, cropped and enlarged back; parameter: largest shift as a share of the width.
-    Shake,
-    /// Brightness alternating at random; parameter: largest relative change.
-    Flicker,
-}
 
 /// How a kind is seen: in single pictures or only over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,15 +24,157 @@ pub enum Group {
     Temporal,
 }
 
-/// Parameters at levels 0 (undistorted, or nearly) to 5, and whether whole levels are joined geometrically.
-struct Scale {
+/// What is known of a kind.
+struct Entry {
+    kind: Kind,
+    name: &'static str,
+    group: Group,
+    /// What the parameter is.
+    parameter: &'static str,
+    /// Parameters at levels 0 (undistorted, or nearly) to 5.
     at_level: [f64; 6],
+    /// Whether levels from 1 on are joined geometrically.
     geometric: bool,
 }
 
+/// Declares the kinds once: variant, name, group, what the parameter is, parameters at levels 0 to 5, way of joining.
+macro_rules! kinds {
+    ($($kind:ident $name:literal $group:ident $join:ident [$($at:expr),+] $parameter:literal;)+) => {
+        /// What is done to the video.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Kind {
+            $(#[doc = concat!("`", $name, "`; parameter: ", $parameter, ".")] $kind,)+
+        }
+
+        impl Kind {
+            /// All kinds, in the order in which they are listed to users.
+            pub const ALL: [Self; TABLE.len()] = [$(Self::$kind,)+];
+        }
+
+        /// One entry per kind, in the order of declaration.
+        const TABLE: &[Entry] = &[$(Entry {
+            kind: Kind::$kind,
+            name: $name,
+            group: Group::$group,
+            parameter: $parameter,
+            at_level: [$($at),+],
+            geometric: $join,
+        },)+];
+    };
+}
+
+/// Ways of joining whole levels.
+const GEOMETRIC: bool = true;
+const LINEAR: bool = false;
+
+kinds! {
+    GaussianBlur "gaussian-blur" Visual GEOMETRIC [0.0, 0.1, 0.5, 1.0, 2.0, 5.0]
+        "sigma of the Gaussian in luma pixels (published)";
+    LensBlur "lens-blur" Visual GEOMETRIC [0.0, 1.0, 2.0, 4.0, 6.0, 8.0]
+        "radius of the disc in luma pixels (KADID-10k)";
+    MotionBlur "motion-blur" Visual GEOMETRIC [0.0, 3.0, 6.0, 10.0, 16.0, 26.0]
+        "length of the smear in luma pixels, in one direction per clip";
+    GaussianNoise "gaussian-noise" Visual GEOMETRIC [0.0, 0.001, 0.002, 0.003, 0.005, 0.01]
+        "variance of white noise on a 0..1 scale, new in every frame (published)";
+    ShotNoise "shot-noise" Visual GEOMETRIC [0.0, 0.002, 0.005, 0.0125, 0.03, 0.08]
+        "variance of Poisson noise at white on a 0..1 scale (1 / photons)";
+    ImpulseNoise "impulse-noise" Visual GEOMETRIC [0.0, 0.001, 0.005, 0.01, 0.02, 0.03]
+        "share of pixels turned black or white (KADID-10k)";
+    Rescale "rescale" Visual GEOMETRIC [1.0, 2.0, 3.0, 4.0, 8.0, 16.0]
+        "factor by which it is shrunk and enlarged back, bicubic (published)";
+    RescaleNearest "rescale-nearest" Visual GEOMETRIC [1.0, 2.0, 3.0, 4.0, 8.0, 16.0]
+        "factor, by the nearest pixel";
+    RescaleBilinear "rescale-bilinear" Visual GEOMETRIC [1.0, 2.0, 3.0, 4.0, 8.0, 16.0]
+        "factor, bilinear";
+    RescaleLanczos "rescale-lanczos" Visual GEOMETRIC [1.0, 2.0, 3.0, 4.0, 8.0, 16.0]
+        "factor, by Lanczos with three lobes";
+    Pixelate "pixelate" Visual GEOMETRIC [1.0, 2.0, 3.0, 5.0, 8.0, 14.0]
+        "side of the squares in luma pixels";
+    Sharpen "sharpen" Visual GEOMETRIC [0.0, 1.0, 2.0, 3.0, 6.0, 12.0]
+        "amount of unsharp masking, which leaves halos (KADID-10k)";
+    Darken "darken" Visual GEOMETRIC [0.0, 0.05, 0.1, 0.2, 0.4, 0.8]
+        "strength p of KADID-10k's curve (published)";
+    Brighten "brighten" Visual GEOMETRIC [0.0, 0.1, 0.2, 0.4, 0.7, 1.1]
+        "strength p of KADID-10k's curve (published)";
+    Contrast "contrast" Visual LINEAR [1.0, 0.85, 0.7, 0.55, 0.4, 0.25]
+        "contrast left around mid grey";
+    Vignette "vignette" Visual LINEAR [0.0, 0.15, 0.3, 0.45, 0.65, 0.9]
+        "share of the light lost in the corners";
+    Desaturate "desaturate" Visual LINEAR [1.0, 0.8, 0.6, 0.4, 0.2, 0.0]
+        "colour left";
+    Oversaturate "oversaturate" Visual GEOMETRIC [1.0, 1.3, 1.6, 2.0, 2.8, 4.0]
+        "gain of colour";
+    ColourCast "colour-cast" Visual GEOMETRIC [0.0, 4.0, 8.0, 14.0, 22.0, 34.0]
+        "shift of chroma in 8-bit codes, in one direction per clip";
+    Banding "banding" Visual GEOMETRIC [1.0, 4.0, 7.0, 12.0, 20.0, 32.0]
+        "step of coarse quantisation in 8-bit codes";
+    Jpeg "jpeg" Visual GEOMETRIC [95.0, 60.0, 35.0, 20.0, 10.0, 5.0]
+        "IJG quality, every frame for itself";
+    H264 "h264" Visual LINEAR [17.25, 24.0, 30.75, 37.5, 44.25, 51.0]
+        "CRF of libx264, preset fast (published: 24, 36, 48, 63; eight bits end at 51)";
+    Hevc "hevc" Visual LINEAR [20.5, 26.0, 31.5, 37.0, 42.5, 48.0]
+        "CRF of libx265, preset superfast (published: 36, 40, 44, 48)";
+    Vp9 "vp9" Visual LINEAR [24.0, 32.0, 40.0, 48.0, 56.0, 63.0]
+        "CRF of libvpx, realtime";
+    Av1 "av1" Visual LINEAR [24.0, 32.0, 40.0, 48.0, 56.0, 63.0]
+        "CRF of libaom, realtime (SVT-AV1 where that is missing)";
+    Mpeg4 "mpeg4" Visual GEOMETRIC [2.0, 3.0, 6.0, 11.0, 18.0, 31.0]
+        "quantiser of MPEG-4 part 2";
+    Mpeg2 "mpeg2" Visual GEOMETRIC [2.0, 3.0, 6.0, 11.0, 18.0, 31.0]
+        "quantiser of MPEG-2";
+    Mjpeg "mjpeg" Visual GEOMETRIC [2.0, 3.0, 6.0, 11.0, 18.0, 31.0]
+        "quantiser of Motion JPEG";
+    H264Bitrate "h264-bitrate" Visual GEOMETRIC [0.4, 0.2, 0.1, 0.05, 0.025, 0.012]
+        "bits per pixel at 1080p, libx264, one pass";
+    HevcBitrate "hevc-bitrate" Visual GEOMETRIC [0.3, 0.15, 0.075, 0.035, 0.018, 0.009]
+        "bits per pixel at 1080p, libx265, one pass";
+    Vp9Bitrate "vp9-bitrate" Visual GEOMETRIC [0.4, 0.2, 0.1, 0.05, 0.025, 0.012]
+        "bits per pixel at 1080p, libvpx, realtime";
+    Av1Bitrate "av1-bitrate" Visual GEOMETRIC [0.3, 0.15, 0.075, 0.035, 0.018, 0.009]
+        "bits per pixel at 1080p, libaom, realtime (SVT-AV1 where that is missing)";
+    Mpeg2Bitrate "mpeg2-bitrate" Visual GEOMETRIC [0.3, 0.12, 0.08, 0.05, 0.03, 0.02]
+        "bits per pixel at 1080p, MPEG-2";
+    TwoGenerations "two-generations" Visual LINEAR [17.25, 24.0, 30.75, 37.5, 44.25, 51.0]
+        "CRF of libx264 (veryfast) whose result is encoded again at the same CRF (medium)";
+    AbrLadder "abr-ladder" Visual GEOMETRIC [1.0, 0.75, 0.5, 0.375, 0.25, 0.1875]
+        "lowest scale of a ladder whose rung (size, bitrate, frame rate) is switched every two seconds";
+    PacketLoss "packet-loss" Visual GEOMETRIC [0.0, 0.005, 0.015, 0.04, 0.1, 0.25]
+        "share of packets of an H.264 stream that are lost, concealed by the decoder";
+    Resolution "resolution" Visual GEOMETRIC [1.0, 3.0 / 4.0, 1.0 / 2.0, 3.0 / 8.0, 1.0 / 4.0, 1.0 / 6.0]
+        "scale of the picture delivered; the viewer's player enlarges it again";
+    Stutter "stutter" Temporal GEOMETRIC [1.0, 2.0, 3.0, 5.0, 8.0, 12.0]
+        "frames (at 30 a second or fewer, time above) that every picture is held";
+    Freeze "freeze" Temporal LINEAR [0.0, 0.1, 0.2, 0.35, 0.5, 0.7]
+        "share of time that stands, then jumps on";
+    DroppedFrames "dropped-frames" Temporal GEOMETRIC [0.0, 0.05, 0.1, 0.2, 0.35, 0.5]
+        "probability that a frame is replaced by the one before";
+    DuplicatedFrames "duplicated-frames" Temporal GEOMETRIC [0.0, 0.05, 0.1, 0.2, 0.35, 0.5]
+        "probability that a frame is shown twice, and those after it late until one is skipped";
+    BlankFrames "blank-frames" Temporal GEOMETRIC [0.0, 0.01, 0.025, 0.06, 0.12, 0.25]
+        "probability that a frame is black";
+    FrameRate "frame-rate" Temporal GEOMETRIC [1.0, 0.75, 0.5, 1.0 / 3.0, 0.2, 0.125]
+        "share of the frames that are delivered";
+    Judder "judder" Temporal LINEAR [0.0, 1.0 / 15.0, 1.0 / 8.0, 0.2, 1.0 / 3.0, 0.45]
+        "share of pictures lost to an uneven cadence (0.2: 24 shown at 30)";
+    Interlace "interlace" Visual LINEAR [0.0, 0.5, 1.0, 1.5, 2.0, 3.0]
+        "frames between the two fields that are woven into one picture";
+    Shake "shake" Temporal GEOMETRIC [0.0, 0.0025, 0.005, 0.01, 0.02, 0.04]
+        "largest random shift of every frame as a share of the width";
+    Flicker "flicker" Temporal GEOMETRIC [0.0, 0.02, 0.04, 0.07, 0.12, 0.2]
+        "largest relative change of brightness, up and down in turn";
+    FrameJitter "frame-jitter" Temporal GEOMETRIC [0.0, 0.1, 0.2, 0.35, 0.6, 1.0]
+        "probability that a neighbour is shown in place of a frame";
+    LocalShuffle "local-shuffle" Temporal GEOMETRIC [1.0, 2.0, 3.0, 4.0, 8.0, 16.0]
+        "frames per window whose order is lost (published: 4)";
+    Shuffle "shuffle" Temporal GEOMETRIC [0.0, 0.1, 0.2, 0.4, 0.7, 1.0]
+        "share of frames that change places, anywhere within 48 frames";
+    Reverse "reverse" Temporal GEOMETRIC [1.0, 3.0, 6.0, 12.0, 24.0, 48.0]
+        "frames per window that is played backwards";
+}
+
 impl Kind {
-    /// All kinds, in the order in which they are listed to users.
-    pub const ALL: [Self; 19] = [
+    /// The nineteen kinds that `nano` was trained and is validated on.
+    pub const CORE: [Self; 19] = [
         Self::GaussianBlur,
         Self::GaussianNoise,
         Self::Rescale,
@@ -95,39 +196,36 @@ impl Kind {
         Self::Flicker,
     ];
 
+    fn entry(self) -> &'static Entry {
+        let entry = &TABLE[self as usize];
+        debug_assert_eq!(entry.kind, self);
+        entry
+    }
+
     /// The name users type, in kebab-case.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::GaussianBlur => "gaussian-blur",
-            Self::GaussianNoise => "gaussian-noise",
-            Self::Rescale => "rescale",
-            Self::Darken => "darken",
-            Self::Brighten => "brighten",
-            Self::Contrast => "contrast",
-            Self::Banding => "banding",
-            Self::Jpeg => "jpeg",
-            Self::H264 => "h264",
-            Self::Hevc => "hevc",
-            Self::Vp9 => "vp9",
-            Self::Av1 => "av1",
-            Self::Mpeg4 => "mpeg4",
-            Self::Resolution => "resolution",
-            Self::Stutter => "stutter",
-            Self::Freeze => "freeze",
-            Self::DroppedFrames => "dropped-frames",
-            Self::Shake => "shake",
-            Self::Flicker => "flicker",
-        }
+        self.entry().name
+    }
+
+    /// The parameters at levels 1 to 5, to four digits.
+    pub fn parameters_text(self) -> [String; 5] {
+        [1.0, 2.0, 3.0, 4.0, 5.0].map(|level| {
+            let value = self.parameter(level);
+            let digits = if value > 0.0 { (3 - value.log10().floor() as i32).max(0) as usize } else { 0 };
+            let text = format!("{value:.digits$}");
+            let short = text.trim_end_matches('0').trim_end_matches('.');
+            if text.contains('.') { short.to_owned() } else { text }
+        })
+    }
+
+    /// What the parameter is, in words for users.
+    pub fn parameter_meaning(self) -> &'static str {
+        self.entry().parameter
     }
 
     /// Whether it is seen in single pictures or only over time.
     pub fn group(self) -> Group {
-        match self {
-            Self::Stutter | Self::Freeze | Self::DroppedFrames | Self::Shake | Self::Flicker => {
-                Group::Temporal
-            }
-            _ => Group::Visual,
-        }
+        self.entry().group
     }
 
     /// Whether it is seen only over time.
@@ -137,39 +235,37 @@ impl Kind {
 
     /// Whether it is the loss of a video encoder. ([`Kind::Jpeg`] is not: it is computed here, frame by frame.)
     pub fn is_codec(self) -> bool {
-        matches!(self, Self::H264 | Self::Hevc | Self::Vp9 | Self::Av1 | Self::Mpeg4)
+        self.codec().is_some() || matches!(self, Self::TwoGenerations | Self::AbrLadder)
     }
 
-    fn scale(self) -> Scale {
-        let geometric = |at_level| Scale { at_level, geometric: true };
-        let linear = |at_level| Scale { at_level, geometric: false };
+    /// The codec of a single encode.
+    pub(super) fn codec(self) -> Option<Codec> {
         match self {
-            Self::GaussianBlur => geometric([0.0, 0.1, 0.5, 1.0, 2.0, 5.0]), // published
-            Self::GaussianNoise => geometric([0.0, 0.001, 0.002, 0.003, 0.005, 0.01]), // published
-            Self::Rescale => geometric([1.0, 2.0, 3.0, 4.0, 8.0, 16.0]),     // published
-            Self::Darken => geometric([0.0, 0.05, 0.1, 0.2, 0.4, 0.8]),      // published
-            Self::Brighten => geometric([0.0, 0.1, 0.2, 0.4, 0.7, 1.1]),     // published
-            Self::Contrast => linear([1.0, 0.85, 0.7, 0.55, 0.4, 0.25]),
-            Self::Banding => geometric([1.0, 4.0, 7.0, 12.0, 20.0, 32.0]),
-            Self::Jpeg => geometric([95.0, 60.0, 35.0, 20.0, 10.0, 5.0]),
-            // Published: 24, 36, 48, 63; libx264 at eight bits ends at 51.
-            Self::H264 => linear([17.25, 24.0, 30.75, 37.5, 44.25, 51.0]),
-            // Published: 36, 40, 44, 48; the mild end is ours.
-            Self::Hevc => linear([20.5, 26.0, 31.5, 37.0, 42.5, 48.0]),
-            Self::Vp9 | Self::Av1 => linear([24.0, 32.0, 40.0, 48.0, 56.0, 63.0]),
-            Self::Mpeg4 => geometric([2.0, 3.0, 6.0, 11.0, 18.0, 31.0]),
-            Self::Resolution => geometric([1.0, 3.0 / 4.0, 1.0 / 2.0, 3.0 / 8.0, 1.0 / 4.0, 1.0 / 6.0]),
-            Self::Stutter => geometric([1.0, 2.0, 3.0, 5.0, 8.0, 12.0]),
-            Self::Freeze => linear([0.0, 0.1, 0.2, 0.35, 0.5, 0.7]),
-            Self::DroppedFrames => geometric([0.0, 0.05, 0.1, 0.2, 0.35, 0.5]),
-            Self::Shake => geometric([0.0, 0.0025, 0.005, 0.01, 0.02, 0.04]),
-            Self::Flicker => geometric([0.0, 0.02, 0.04, 0.07, 0.12, 0.2]),
+            Self::H264 | Self::H264Bitrate => Some(Codec::H264),
+            Self::Hevc | Self::HevcBitrate => Some(Codec::Hevc),
+            Self::Vp9 | Self::Vp9Bitrate => Some(Codec::Vp9),
+            Self::Av1 | Self::Av1Bitrate => Some(Codec::Av1),
+            Self::Mpeg2 | Self::Mpeg2Bitrate => Some(Codec::Mpeg2),
+            Self::Mpeg4 => Some(Codec::Mpeg4),
+            Self::Mjpeg => Some(Codec::Mjpeg),
+            _ => None,
         }
     }
 
-    /// The parameter at a level in 0..=5; what it is stands at each kind.
+    /// Presets of its encoder, for [`super::Distortion::with_preset`], quickest first; empty where it has none.
+    pub fn presets(self) -> &'static [&'static str] {
+        self.codec().map_or(&[], Codec::presets)
+    }
+
+    /// Whether the parameter is a rate in bits per pixel.
+    pub(super) fn is_by_bitrate(self) -> bool {
+        use Kind::{Av1Bitrate, H264Bitrate, HevcBitrate, Mpeg2Bitrate, Vp9Bitrate};
+        matches!(self, H264Bitrate | HevcBitrate | Vp9Bitrate | Av1Bitrate | Mpeg2Bitrate)
+    }
+
+    /// The parameter at a level in 0..=5; what it is says [`Kind::parameter_meaning`].
     pub fn parameter(self, level: f64) -> f64 {
-        let Scale { at_level, geometric } = self.scale();
+        let &Entry { at_level, geometric, .. } = self.entry();
         let level = level.clamp(0.0, 5.0);
         let below = (level.floor() as usize).min(4);
         let (low, high, t) = (at_level[below], at_level[below + 1], level - below as f64);

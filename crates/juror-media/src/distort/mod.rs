@@ -8,15 +8,22 @@
 //! Pictures stay in planar 4:2:0: no kind goes through RGB. What each level means stands in [`Kind`].
 
 mod blur;
+mod cadence;
 mod chain;
 mod codec;
+mod colour;
+mod detail;
 mod file;
+mod grain;
 mod jpeg;
 mod kind;
+mod ladder;
 mod noise;
 mod resample;
+mod smear;
 mod temporal;
 mod tone;
+mod transmission;
 
 pub use chain::{Chain, Distortion};
 pub use file::{DistortedFile, distort_file};
@@ -25,9 +32,10 @@ pub use kind::{Group, Kind};
 pub(crate) use blur::Kernel;
 pub(crate) use noise::Noise;
 
-use crate::encode::{Codec, EncodeOptions};
+use crate::encode::{Codec, EncodeOptions, Rate};
 use crate::{Frame, MediaError, Picture};
-use resample::Resampler;
+use chain::Series;
+use resample::{Interpolation, Resampler};
 use tone::{Banding, ToneCurve};
 
 /// What a stage must know about a clip beforehand.
@@ -92,15 +100,15 @@ fn in_place(mut change: impl FnMut(&mut Picture) + Send + 'static) -> Box<dyn St
 }
 
 /// Shrinks by `factor` and enlarges back.
-fn rescale(factor: f64) -> Box<dyn Stage> {
+fn rescale(interpolation: Interpolation, factor: f64) -> Box<dyn Stage> {
     let mut resamplers: Option<(usize, usize, Resampler, Resampler)> = None;
     Box::new(PerPicture(move |picture: Picture| {
         let (width, height) = (picture.width(), picture.height());
         let shrunk = |size: usize| ((size as f64 / factor).round() as usize).max(1);
         if resamplers.as_ref().is_none_or(|&(w, h, ..)| (w, h) != (width, height)) {
             let (small_width, small_height) = (shrunk(width), shrunk(height));
-            let down = Resampler::resize(width, height, small_width, small_height);
-            let up = Resampler::resize(small_width, small_height, width, height);
+            let down = Resampler::resize(interpolation, width, height, small_width, small_height);
+            let up = Resampler::resize(interpolation, small_width, small_height, width, height);
             resamplers = Some((width, height, down, up));
         }
         match &resamplers {
@@ -117,7 +125,9 @@ fn resolution(scale: f64) -> Box<dyn Stage> {
         let (width, height) = (picture.width(), picture.height());
         let even = |size: usize| (2 * (size as f64 * scale / 2.0).round() as usize).max(2);
         if resampler.as_ref().is_none_or(|&(w, h, _)| (w, h) != (width, height)) {
-            resampler = Some((width, height, Resampler::resize(width, height, even(width), even(height))));
+            let (small_width, small_height) = (even(width), even(height));
+            let down = Resampler::resize(Interpolation::Bicubic, width, height, small_width, small_height);
+            resampler = Some((width, height, down));
         }
         match &resampler {
             Some((.., resampler)) => resampler.apply(&picture),
@@ -141,39 +151,66 @@ pub fn recode(frames: &[Frame], options: EncodeOptions) -> Result<Vec<Frame>, Me
 }
 
 impl Distortion {
-    /// The encoder and its settings, for the codec kinds.
+    /// The encoder and its settings, for kinds that are one encode.
     pub fn encode_options(self) -> Option<EncodeOptions> {
-        let codec = match self.kind() {
-            Kind::H264 => Codec::H264,
-            Kind::Hevc => Codec::Hevc,
-            Kind::Vp9 => Codec::Vp9,
-            Kind::Av1 => Codec::Av1,
-            Kind::Mpeg4 => Codec::Mpeg4,
-            _ => return None,
-        };
-        Some(codec::options(codec, self.parameter()))
+        let codec = self.kind().codec()?;
+        let parameter = self.parameter();
+        let rate =
+            if self.kind().is_by_bitrate() { Rate::BitsPerPixel(parameter) } else { Rate::Crf(parameter) };
+        let preset = self.preset().map(str::to_owned);
+        Some(EncodeOptions { preset, ..EncodeOptions::new(codec, rate) })
     }
 
     /// The stage that applies this distortion.
     pub fn stage(self, info: ClipInfo, seed: u64) -> Box<dyn Stage> {
         let parameter = self.parameter();
-        if let Some(options) = self.encode_options() {
-            return Box::new(codec::Recode::new(options, info));
-        }
         match self.kind() {
             Kind::GaussianBlur => {
                 let mut blur = blur::Blur::new(parameter);
+                in_place(move |picture| blur.apply(picture))
+            }
+            Kind::LensBlur => {
+                let blur = smear::LensBlur::new(parameter);
+                in_place(move |picture| blur.apply(picture))
+            }
+            Kind::MotionBlur => {
+                let blur = smear::MotionBlur::new(parameter, seed);
                 in_place(move |picture| blur.apply(picture))
             }
             Kind::GaussianNoise => {
                 let mut noise = noise::Noise::new(parameter, seed);
                 in_place(move |picture| noise.apply(picture))
             }
-            Kind::Rescale => rescale(parameter),
+            Kind::ShotNoise => {
+                let mut noise = grain::ShotNoise::new(parameter, seed);
+                in_place(move |picture| noise.apply(picture))
+            }
+            Kind::ImpulseNoise => {
+                let mut noise = grain::ImpulseNoise::new(parameter, seed);
+                in_place(move |picture| noise.apply(picture))
+            }
+            Kind::Rescale => rescale(Interpolation::Bicubic, parameter),
+            Kind::RescaleNearest => rescale(Interpolation::Nearest, parameter),
+            Kind::RescaleBilinear => rescale(Interpolation::Bilinear, parameter),
+            Kind::RescaleLanczos => rescale(Interpolation::Lanczos, parameter),
             Kind::Resolution => resolution(parameter),
+            Kind::Pixelate => {
+                let pixelate = detail::Pixelate::new(parameter);
+                in_place(move |picture| pixelate.apply(picture))
+            }
+            Kind::Sharpen => {
+                let mut sharpen = detail::Sharpen::new(parameter);
+                in_place(move |picture| sharpen.apply(picture))
+            }
             Kind::Darken => tone(ToneCurve::darken(parameter)),
             Kind::Brighten => tone(ToneCurve::brighten(parameter)),
             Kind::Contrast => tone(ToneCurve::contrast(parameter)),
+            Kind::Vignette => {
+                let vignette = colour::Vignette::new(parameter);
+                in_place(move |picture| vignette.apply(picture))
+            }
+            Kind::Desaturate | Kind::Oversaturate => chroma(colour::ChromaCurve::saturation(parameter)),
+            Kind::ColourCast => chroma(colour::ChromaCurve::cast(parameter, seed)),
             Kind::Banding => {
                 let banding = Banding::new(parameter);
                 in_place(move |picture| banding.apply(picture))
@@ -182,14 +219,57 @@ impl Distortion {
                 let jpeg = jpeg::Jpeg::new(parameter);
                 in_place(move |picture| jpeg.apply(picture))
             }
+            Kind::H264
+            | Kind::Hevc
+            | Kind::Vp9
+            | Kind::Av1
+            | Kind::Mpeg4
+            | Kind::Mpeg2
+            | Kind::Mjpeg
+            | Kind::H264Bitrate
+            | Kind::HevcBitrate
+            | Kind::Vp9Bitrate
+            | Kind::Av1Bitrate
+            | Kind::Mpeg2Bitrate => {
+                let encodes = self.encode_options().into_iter();
+                Box::new(Series(encodes.map(|options| encode(options, info)).collect()))
+            }
+            Kind::TwoGenerations => {
+                let generation = |preset: &str| {
+                    let preset = Some(preset.to_owned());
+                    encode(
+                        EncodeOptions { preset, ..EncodeOptions::new(Codec::H264, Rate::Crf(parameter)) },
+                        info,
+                    )
+                };
+                Box::new(Series(vec![generation("veryfast"), generation("medium")]))
+            }
+            Kind::AbrLadder => Box::new(ladder::AbrLadder::new(parameter, info, seed)),
+            Kind::PacketLoss => Box::new(transmission::PacketLoss::new(parameter, info, seed)),
             Kind::Stutter => Box::new(temporal::Stutter::new(parameter, seed)),
             Kind::Freeze => Box::new(temporal::Freeze::new(parameter, info, seed)),
             Kind::DroppedFrames => Box::new(temporal::DroppedFrames::new(parameter, seed)),
+            Kind::DuplicatedFrames => Box::new(cadence::DuplicatedFrames::new(parameter, seed)),
+            Kind::BlankFrames => Box::new(cadence::BlankFrames::new(parameter, seed)),
+            Kind::FrameRate => Box::new(cadence::FrameRate::new(parameter)),
+            Kind::Judder => Box::new(cadence::Judder::new(parameter)),
+            Kind::Interlace => Box::new(cadence::Interlace::new(parameter)),
             Kind::Shake => Box::new(temporal::Shake::new(parameter, seed)),
             Kind::Flicker => Box::new(temporal::Flicker::new(parameter, seed)),
-            Kind::H264 | Kind::Hevc | Kind::Vp9 | Kind::Av1 | Kind::Mpeg4 => in_place(|_| ()),
+            Kind::FrameJitter => Box::new(cadence::FrameJitter::new(parameter, seed)),
+            Kind::LocalShuffle => Box::new(cadence::Reorder::local_shuffle(parameter, seed)),
+            Kind::Shuffle => Box::new(cadence::Reorder::shuffle(parameter, seed)),
+            Kind::Reverse => Box::new(cadence::Reorder::reverse(parameter)),
         }
     }
+}
+
+fn encode(options: EncodeOptions, info: ClipInfo) -> Box<dyn Stage> {
+    Box::new(codec::Recode::new(options, info))
+}
+
+fn chroma(curve: colour::ChromaCurve) -> Box<dyn Stage> {
+    in_place(move |picture| curve.apply(picture))
 }
 
 fn tone(curve: ToneCurve) -> Box<dyn Stage> {

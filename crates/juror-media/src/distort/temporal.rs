@@ -4,7 +4,7 @@
 //! seed and the frame's place only, never on the level, so that for one seed a higher level distorts a superset (or a
 //! multiple) of what a lower level distorts.
 
-use super::resample::{Axis, Resampler};
+use super::resample::{Axis, Interpolation, Resampler};
 use super::tone::ToneCurve;
 use super::{ClipInfo, Stage};
 use crate::{Frame, MediaError, Picture};
@@ -12,12 +12,18 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Shows the last picture again until `advance` says that a new one is due.
-struct Hold {
+#[derive(Default)]
+pub(super) struct Hold {
     shown: Option<Picture>,
 }
 
 impl Hold {
-    fn show(&mut self, frame: Frame, advance: bool) -> Frame {
+    /// The picture that stands.
+    pub(super) fn picture(&self) -> Option<&Picture> {
+        self.shown.as_ref()
+    }
+
+    pub(super) fn show(&mut self, frame: Frame, advance: bool) -> Frame {
         match &self.shown {
             Some(picture) if !advance => Frame { picture: picture.clone(), ..frame },
             _ => {
@@ -41,7 +47,7 @@ pub(crate) struct Stutter {
 impl Stutter {
     pub(crate) fn new(hold_frames: f64, seed: u64) -> Self {
         let phase = ChaCha8Rng::seed_from_u64(seed).random::<f64>() * hold_frames;
-        Self { hold_frames, phase, last_pts_secs: None, hold: Hold { shown: None } }
+        Self { hold_frames, phase, last_pts_secs: None, hold: Hold::default() }
     }
 }
 
@@ -81,7 +87,7 @@ impl Freeze {
             _ => Self::CYCLE_SECS,
         };
         let rng = ChaCha8Rng::seed_from_u64(seed);
-        Self { share, cycle_secs, rng, cycle: None, first_pts_secs: None, hold: Hold { shown: None } }
+        Self { share, cycle_secs, rng, cycle: None, first_pts_secs: None, hold: Hold::default() }
     }
 }
 
@@ -115,7 +121,7 @@ pub(crate) struct DroppedFrames {
 
 impl DroppedFrames {
     pub(crate) fn new(probability: f64, seed: u64) -> Self {
-        Self { probability, rng: ChaCha8Rng::seed_from_u64(seed), hold: Hold { shown: None } }
+        Self { probability, rng: ChaCha8Rng::seed_from_u64(seed), hold: Hold::default() }
     }
 }
 
@@ -153,7 +159,7 @@ impl Stage for Shake {
             len: size as usize,
         };
         let (horizontal, vertical) = (axis(width, margin_x), axis(height, margin_y));
-        let picture = Resampler::new(horizontal, vertical).apply(&frame.picture)?;
+        let picture = Resampler::new(Interpolation::Bicubic, horizontal, vertical).apply(&frame.picture)?;
         out.push(Frame { picture, ..frame });
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! KADID-10k brightens by a mix of this curve and the same curve on CIELAB lightness; only the former is done here.
 
 use crate::Picture;
+use rayon::prelude::*;
 
 /// A tone curve with its derivative, tabulated for video-range samples.
 #[derive(Clone, Debug)]
@@ -54,8 +55,8 @@ impl ToneCurve {
     pub(crate) fn apply(&self, picture: &mut Picture) {
         let (width, chroma_width) = (picture.width(), picture.chroma_width());
         let [luma, u, v] = picture.planes_mut();
-        let chroma_rows = u.chunks_exact_mut(chroma_width).zip(v.chunks_exact_mut(chroma_width));
-        for (luma_rows, (u_row, v_row)) in luma.chunks(2 * width).zip(chroma_rows) {
+        let chroma_rows = u.par_chunks_exact_mut(chroma_width).zip(v.par_chunks_exact_mut(chroma_width));
+        luma.par_chunks_mut(2 * width).zip(chroma_rows).for_each(|(luma_rows, (u_row, v_row))| {
             let (top, bottom) = luma_rows.split_at(width);
             let bottom = if bottom.is_empty() { top } else { bottom };
             for (x, (u, v)) in u_row.iter_mut().zip(v_row).enumerate() {
@@ -65,10 +66,10 @@ impl ToneCurve {
                 *u = scale_chroma(*u, gain);
                 *v = scale_chroma(*v, gain);
             }
-        }
-        for y in luma {
-            *y = self.luma[usize::from(*y)];
-        }
+            for y in luma_rows {
+                *y = self.luma[usize::from(*y)];
+            }
+        });
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Codec {
     Vp9,
     /// AV1 by `libaom-av1`, or by `libsvtav1` where that is missing. CRF 0..=63, whole numbers.
     Av1,
+    /// MPEG-2 by FFmpeg's `mpeg2video`. Quantiser 1..=31 in place of a CRF. Coded at the nearest frame rate that it knows.
+    Mpeg2,
     /// MPEG-4 part 2 by FFmpeg's `mpeg4`. Quantiser 1..=31 in place of a CRF.
     Mpeg4,
     /// Motion JPEG by FFmpeg's `mjpeg`. Quantiser 1..=31 in place of a CRF.
@@ -42,10 +44,13 @@ pub enum Codec {
 /// How many bits are spent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// Constant rate factor, or the quantiser for MPEG-4 and Motion JPEG; the range stands at each [`Codec`].
+    /// Constant rate factor, or the quantiser for MPEG-2, MPEG-4 and Motion JPEG; the range stands at each [`Codec`].
     Crf(f64),
     /// Average bitrate in kilobits (1000 bits) per second, in one pass.
     BitrateKbps(u32),
+    /// Average bits per pixel and frame of a picture of 1920x1080, in one pass; other sizes get bits by the power of three
+    /// quarters of their pixels, as is usual for ladders. At least 8 kbit/s.
+    BitsPerPixel(f64),
     /// Not a sample is changed.
     Lossless,
 }
@@ -63,12 +68,15 @@ pub struct EncodeOptions {
     pub preset: Option<String>,
     /// Threads of the encoder, at least 1.
     pub threads: usize,
+    /// H.264 only: slices of at most this many bytes, one per packet of a network, in a stream that needs no look
+    /// ahead and has a key frame every two seconds.
+    pub packet_bytes: Option<usize>,
 }
 
 impl EncodeOptions {
     /// One thread and a quick preset.
     pub fn new(codec: Codec, rate: Rate) -> Self {
-        Self { codec, rate, preset: None, threads: 1 }
+        Self { codec, rate, preset: None, threads: 1, packet_bytes: None }
     }
 
     /// Keeps every sample: lossless H.264 or VP9 (WebM), or FFV1 where `libx264` is missing and the container allows it.
@@ -88,8 +96,8 @@ impl EncodeOptions {
 
 impl Codec {
     /// All codecs.
-    pub const ALL: [Self; 7] =
-        [Self::H264, Self::Hevc, Self::Vp9, Self::Av1, Self::Mpeg4, Self::Mjpeg, Self::Ffv1];
+    pub const ALL: [Self; 8] =
+        [Self::H264, Self::Hevc, Self::Vp9, Self::Av1, Self::Mpeg2, Self::Mpeg4, Self::Mjpeg, Self::Ffv1];
 
     /// Names of FFmpeg's encoders for it, best first.
     fn encoder_names(self) -> &'static [&'static str] {
@@ -98,6 +106,7 @@ impl Codec {
             Self::Hevc => &["libx265"],
             Self::Vp9 => &["libvpx-vp9"],
             Self::Av1 => &["libaom-av1", "libsvtav1"],
+            Self::Mpeg2 => &["mpeg2video"],
             Self::Mpeg4 => &["mpeg4"],
             Self::Mjpeg => &["mjpeg"],
             Self::Ffv1 => &["ffv1"],
@@ -134,12 +143,38 @@ impl Codec {
         if self == Self::Hevc { 64 } else { 1 }
     }
 
+    /// What [`EncodeOptions::preset`] may be, quickest first; empty where there is no choice.
+    pub fn presets(self) -> &'static [&'static str] {
+        match self {
+            Self::H264 | Self::Hevc => &[
+                "ultrafast",
+                "superfast",
+                "veryfast",
+                "faster",
+                "fast",
+                "medium",
+                "slow",
+                "slower",
+                "veryslow",
+                "placebo",
+            ],
+            Self::Vp9 => &["realtime", "8", "7", "6", "5", "4", "3", "2", "1", "0"],
+            Self::Av1 => &["13", "12", "11", "10", "9", "8", "7", "6", "5", "4", "3", "2", "1", "0"],
+            Self::Mpeg2 | Self::Mpeg4 | Self::Mjpeg | Self::Ffv1 => &[],
+        }
+    }
+
+    /// Whether [`Rate::Crf`] is a fixed quantiser.
+    fn has_quantiser(self) -> bool {
+        matches!(self, Self::Mpeg2 | Self::Mpeg4 | Self::Mjpeg)
+    }
+
     /// Largest value of [`Rate::Crf`], and the smallest.
     fn crf_range(self) -> Option<(f64, f64)> {
         match self {
             Self::H264 | Self::Hevc => Some((0.0, 51.0)),
             Self::Vp9 | Self::Av1 => Some((0.0, 63.0)),
-            Self::Mpeg4 | Self::Mjpeg => Some((1.0, 31.0)),
+            Self::Mpeg2 | Self::Mpeg4 | Self::Mjpeg => Some((1.0, 31.0)),
             Self::Ffv1 => None,
         }
     }

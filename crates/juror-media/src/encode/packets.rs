@@ -9,19 +9,9 @@ use ffmpeg_next::{Dictionary, Packet, Rational, color, encoder, frame};
 /// FFmpeg's lambda for a quantiser of one (`FF_QP2LAMBDA`).
 const QUANTISER_TO_LAMBDA: f64 = 118.0;
 
-/// What libx264 and libx265 call their presets, quickest first. (They complain on standard error of any other.)
-const PRESETS: [&str; 10] = [
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
-];
+/// Frame rates that MPEG-2 knows, as fractions.
+const MPEG2_RATES: [(i32, i32); 8] =
+    [(24_000, 1001), (24, 1), (25, 1), (30_000, 1001), (30, 1), (50, 1), (60_000, 1001), (60, 1)];
 
 /// An open encoder. Frames go in numbered from 0 in a time base of one frame; packets carry these numbers as pts and dts.
 pub(crate) struct PacketEncoder {
@@ -45,8 +35,13 @@ impl PacketEncoder {
         global_header: bool,
     ) -> Result<Self, MediaError> {
         let (name, codec) = options.codec.encoder()?;
-        let private = private_options(name, options)?;
+        let frame_rate = nominal_frame_rate(options.codec, fps);
         let (width, height) = coded_size(first, options.codec);
+        let options = &EncodeOptions {
+            rate: options.rate.resolved(width * height, f64::from(frame_rate))?,
+            ..options.clone()
+        };
+        let private = private_options(name, options, f64::from(frame_rate))?;
         let context = codec::Context::new_with_codec(codec);
         let failed =
             |error| MediaError::ffmpeg(format!("opening the encoder `{name}` at {width}x{height}"), error);
@@ -54,7 +49,6 @@ impl PacketEncoder {
         video.set_width(width as u32);
         video.set_height(height as u32);
         video.set_format(ffmpeg::format::Pixel::YUV420P);
-        let frame_rate = rational_frame_rate(fps);
         video.set_frame_rate(Some(frame_rate));
         video.set_time_base(frame_rate.invert());
         video.set_color_range(color::Range::MPEG);
@@ -73,7 +67,7 @@ impl PacketEncoder {
         let mut quality = 0;
         match options.rate {
             Rate::BitrateKbps(kbps) => video.set_bit_rate(kbps as usize * 1000),
-            Rate::Crf(quantiser) if matches!(options.codec, Codec::Mpeg4 | Codec::Mjpeg) => {
+            Rate::Crf(quantiser) if options.codec.has_quantiser() => {
                 flags |= codec::Flags::QSCALE;
                 quality = (quantiser * QUANTISER_TO_LAMBDA).round() as i32;
                 video.set_global_quality(quality);
@@ -201,6 +195,32 @@ pub(crate) fn unpadded(frame: &frame::Video, width: usize, height: usize) -> Res
     )
 }
 
+impl Rate {
+    /// Bits per pixel as kilobits per second, for pictures of so many pixels.
+    fn resolved(self, pixels: usize, fps: f64) -> Result<Self, MediaError> {
+        match self {
+            Self::BitsPerPixel(bits) if bits > 0.0 && bits <= 64.0 => {
+                let weight = 1920.0 * 1080.0 * (pixels as f64 / (1920.0 * 1080.0)).powf(0.75);
+                Ok(Self::BitrateKbps((bits * weight * fps / 1000.0).round().clamp(8.0, 2e6) as u32))
+            }
+            Self::BitsPerPixel(bits) => {
+                Err(MediaError::invalid(format!("{bits} bits per pixel; above 0 to 64 is allowed")))
+            }
+            other => Ok(other),
+        }
+    }
+}
+
+/// The frame rate that the encoder is told.
+fn nominal_frame_rate(codec: Codec, fps: f64) -> Rational {
+    if codec != Codec::Mpeg2 {
+        return rational_frame_rate(fps);
+    }
+    let distance = |&(n, d): &(i32, i32)| (f64::from(n) / f64::from(d) - fps).abs();
+    let nearest = MPEG2_RATES.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    nearest.map_or(Rational::new(30, 1), |(n, d)| Rational::new(n, d))
+}
+
 /// The frame rate as a fraction: n/1001 for the NTSC family, otherwise to a thousandth.
 fn rational_frame_rate(fps: f64) -> Rational {
     // MPEG-4 part 2 knows no time base finer than 1/65535.
@@ -214,8 +234,11 @@ fn rational_frame_rate(fps: f64) -> Rational {
 }
 
 /// The options that only the encoder itself knows.
-fn private_options(name: &str, options: &EncodeOptions) -> Result<Dictionary<'static>, MediaError> {
-    let EncodeOptions { codec, rate, preset, threads } = options;
+fn private_options(name: &str, options: &EncodeOptions, fps: f64) -> Result<Dictionary<'static>, MediaError> {
+    let EncodeOptions { codec, rate, preset, threads, packet_bytes } = options;
+    if packet_bytes.is_some() && *codec != Codec::H264 {
+        return Err(MediaError::invalid(format!("{codec:?} cannot be cut into packets; only H.264 can")));
+    }
     if let Rate::Crf(crf) = rate {
         let (low, high) = codec.crf_range().ok_or_else(|| {
             MediaError::invalid(format!("{codec:?} has no rate control: {rate:?}; only lossless is possible"))
@@ -237,8 +260,8 @@ fn private_options(name: &str, options: &EncodeOptions) -> Result<Dictionary<'st
     let lossless = *rate == Rate::Lossless;
     let mut dictionary = Dictionary::new();
     let preset_or = |default: &'static str| preset.as_deref().unwrap_or(default).trim().to_owned();
-    if matches!(name, "libx264" | "libx265") && !PRESETS.contains(&preset_or("fast").as_str()) {
-        let (preset, allowed) = (preset_or("fast"), PRESETS.join("`, `"));
+    if matches!(name, "libx264" | "libx265") && !codec.presets().contains(&preset_or("fast").as_str()) {
+        let (preset, allowed) = (preset_or("fast"), codec.presets().join("`, `"));
         return Err(MediaError::invalid(format!(
             "preset `{preset}` of {codec:?}; one of `{allowed}` is allowed"
         )));
@@ -249,10 +272,19 @@ fn private_options(name: &str, options: &EncodeOptions) -> Result<Dictionary<'st
             if lossless {
                 dictionary.set("qp", "0");
             }
+            let mut parameters = Vec::new();
             if has_avx512() {
                 // x264 164's AVX-512 macroblock tree reads memory it has not set: the same input gives other bytes from
                 // run to run. Its AVX2 code does not, and is hardly slower.
-                dictionary.set("x264-params", "asm=avx2,fma3,bmi2");
+                parameters.push("asm=avx2,fma3,bmi2".to_owned());
+            }
+            if let Some(bytes) = packet_bytes {
+                let interval = (2.0 * fps).round().max(1.0);
+                parameters.push(format!("slice-max-size={bytes}:keyint={interval}:scenecut=0:bframes=0"));
+                parameters.push("rc-lookahead=0:sync-lookahead=0:mbtree=0".to_owned());
+            }
+            if !parameters.is_empty() {
+                dictionary.set("x264-params", &parameters.join(":"));
             }
         }
         "libx265" => {
@@ -299,7 +331,7 @@ fn private_options(name: &str, options: &EncodeOptions) -> Result<Dictionary<'st
             dictionary.set(option, &format!("{kbps}k"));
         }
     }
-    if let (Rate::Crf(crf), false) = (rate, matches!(codec, Codec::Mpeg4 | Codec::Mjpeg)) {
+    if let (Rate::Crf(crf), false) = (rate, codec.has_quantiser()) {
         // The AV1 and VP9 encoders read whole numbers only.
         let crf = if matches!(codec, Codec::Vp9 | Codec::Av1) { crf.round() } else { *crf };
         dictionary.set("crf", &crf.to_string());

@@ -1,8 +1,7 @@
 //! Distortions in memory: what a level means, chains, determinism, errors.
 
 use crate::clips::moving_clip as clip;
-use juror_media::distort::{Chain, ClipInfo, Distortion, Group, Kind};
-use juror_media::scenes::{Family, Scene};
+use juror_media::distort::{Chain, ClipInfo, Distortion, Kind};
 use juror_media::{Frame, MediaError, Picture, quality};
 
 fn distort(frames: &[Frame], kind: Kind, level: f64) -> Vec<Frame> {
@@ -13,40 +12,20 @@ fn repeats(frames: &[Frame]) -> usize {
     frames.windows(2).filter(|pair| pair[0].picture == pair[1].picture).count()
 }
 
-fn mean_ssim(reference: &[Frame], distorted: &[Frame]) -> f64 {
-    let sum: f64 =
-        reference.iter().zip(distorted).map(|(r, d)| quality::ssim(&r.picture, &d.picture).unwrap()).sum();
-    sum / reference.len() as f64
-}
-
 #[test]
 fn every_kind_keeps_the_number_of_frames_and_their_times() {
-    let frames = clip(97, 67, 9, 25.0);
+    let frames = clip(97, 67, 16, 25.0);
     for kind in Kind::ALL {
-        let out = distort(&frames, kind, 3.0);
+        if kind == Kind::FrameRate {
+            continue; // its purpose
+        }
+        let out = distort(&frames, kind, 5.0);
         let times = |frames: &[Frame]| frames.iter().map(|f| f.pts_secs).collect::<Vec<_>>();
         assert_eq!(times(&out), times(&frames), "{kind}");
         if kind != Kind::Resolution {
             assert!(out.iter().all(|f| (f.picture.width(), f.picture.height()) == (97, 67)), "{kind}");
         }
         assert!(out != frames, "{kind} changed nothing");
-    }
-}
-
-#[test]
-fn visual_kinds_lose_similarity_with_every_level() {
-    let frames: Vec<Frame> = Scene::of(Family::Leaves, 3).render(192, 128, 30.0, 6).unwrap().collect();
-    for kind in Kind::ALL {
-        if kind.group() != Group::Visual || kind == Kind::Resolution {
-            continue;
-        }
-        // The published blur begins with a sigma that changes nothing.
-        let levels: &[f64] =
-            if kind == Kind::GaussianBlur { &[2.0, 3.0, 4.0, 5.0] } else { &[1.0, 2.0, 3.0, 4.0, 5.0] };
-        let scores: Vec<f64> =
-            levels.iter().map(|&level| mean_ssim(&frames, &distort(&frames, kind, level))).collect();
-        assert!(scores.windows(2).all(|pair| pair[0] > pair[1]), "{kind}: {scores:?}");
-        assert!(scores[0] > 0.9 && scores.last().unwrap() < &0.97, "{kind}: {scores:?}");
     }
 }
 
@@ -119,7 +98,7 @@ fn stutter_holds_for_frames_at_30_and_for_time_above() {
 #[test]
 fn repeated_pictures_grow_with_the_level_of_temporal_kinds() {
     let frames = clip(48, 32, 120, 30.0);
-    for kind in [Kind::Stutter, Kind::Freeze, Kind::DroppedFrames] {
+    for kind in [Kind::Stutter, Kind::Freeze, Kind::DroppedFrames, Kind::Judder] {
         let counts: Vec<usize> = [0.5, 1.0, 2.0, 3.0, 4.0, 5.0]
             .iter()
             .map(|&level| repeats(&distort(&frames, kind, level)))
@@ -140,19 +119,6 @@ fn a_freeze_stands_for_its_share_and_then_jumps() {
 }
 
 #[test]
-fn shake_and_flicker_differ_more_from_the_source_with_every_level() {
-    let frames = clip(160, 120, 12, 30.0);
-    for kind in [Kind::Shake, Kind::Flicker] {
-        let psnr = |level: f64| {
-            let out = distort(&frames, kind, level);
-            frames.iter().zip(&out).map(|(a, b)| quality::psnr(&a.picture, &b.picture).unwrap()).sum::<f64>()
-        };
-        let scores: Vec<f64> = [0.5, 1.0, 2.0, 3.0].iter().map(|&level| psnr(level)).collect();
-        assert!(scores.windows(2).all(|pair| pair[0] > pair[1]), "{kind}: {scores:?}");
-    }
-}
-
-#[test]
 fn the_seed_decides_and_nothing_else() {
     let frames = clip(64, 48, 8, 30.0);
     let chain: Chain = "shake:2,gaussian-noise:3,dropped-frames:5,h264:2".parse().unwrap();
@@ -166,7 +132,8 @@ fn tiny_pictures_go_through_every_kind() {
     for (width, height) in [(1, 1), (3, 2), (16, 16), (40, 20)] {
         let frames = clip(width, height, 3, 30.0);
         for kind in Kind::ALL {
-            assert_eq!(distort(&frames, kind, 5.0).len(), 3, "{kind} at {width}x{height}");
+            let expected = if kind == Kind::FrameRate { 1 } else { 3 };
+            assert_eq!(distort(&frames, kind, 5.0).len(), expected, "{kind} at {width}x{height}");
         }
     }
 }
@@ -211,6 +178,10 @@ fn names_round_trip_and_mistakes_are_explained() {
     assert!(message("blur:x").contains("`x`"));
     assert!(message("blur").contains("needs a level"));
     assert!(message("").contains("empty"));
+    let chain: Chain = "h264@ultrafast:3, av1@10:2".parse().unwrap();
+    assert_eq!(chain.to_string(), "h264@ultrafast:3,av1@10:2");
+    assert!(message("h264@quick:3").contains("`quick`") && message("h264@quick:3").contains("`veryslow`"));
+    assert!(message("blur@fast:3").contains("takes no preset"));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn every_codec_round_trips_in_every_container_that_carries_it_and_keeps_uneven_t
             let path = folder.path().join(format!("{codec:?}.{extension}"));
             let rate = match codec {
                 Codec::Ffv1 => Rate::Lossless,
-                Codec::Mpeg4 | Codec::Mjpeg => Rate::Crf(3.0),
+                Codec::Mpeg2 | Codec::Mpeg4 | Codec::Mjpeg => Rate::Crf(3.0),
                 _ => Rate::Crf(20.0),
             };
             match write(&path, &frames, 24.0, EncodeOptions::new(codec, rate)) {
@@ -65,7 +65,7 @@ fn every_codec_round_trips_in_every_container_that_carries_it_and_keeps_uneven_t
             }
         }
     }
-    assert_eq!(written, 6 + 7 + 2);
+    assert_eq!(written, 7 + 8 + 2);
 }
 
 #[test]
