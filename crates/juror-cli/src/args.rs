@@ -6,7 +6,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use juror_lmm::published::random::Scale;
+use juror_nn::packed::WeightPrecision;
 
 /// Tells how good a video looks, without a reference
 #[derive(Debug, Parser)]
@@ -33,6 +36,7 @@ pub enum Command {
     Train(TrainArgs),
     Pull(PullArgs),
     Models(ModelsArgs),
+    Bench(BenchArgs),
     Doctor(DoctorArgs),
     /// Print shell completions
     ///
@@ -314,6 +318,64 @@ pub struct ModelsArgs {
     pub report: ReportArgs,
 }
 
+/// Time this machine: decoding, vision, reading, writing, and a whole judgement
+///
+/// The model scores a rendered clip. With --random-weights the network of a published checkpoint (internvl3, vqathinker,
+/// llava-onevision, qwen2.5-vl, qwen3-vl) is built from noise instead, and its parts are timed.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The model, as for `juror score`; with --random-weights a family
+    #[arg(long, short, value_name = "NAME_OR_PATH", default_value = "nano", value_hint = ValueHint::AnyPath)]
+    pub model: PathBuf,
+    /// Build the network of the family from noise: no checkpoint is needed
+    #[arg(long)]
+    pub random_weights: bool,
+    /// Its size
+    #[arg(long, value_name = "SCALE", default_value = "full", requires = "random_weights")]
+    pub scale: SizeScale,
+    /// Frames of a video [default: as the family looks at ten seconds]
+    #[arg(long, value_name = "N", requires = "random_weights", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub frames: Option<u32>,
+    /// Rows to write at once, several sizes
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,4,16", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub batches: Vec<u16>,
+    /// Tokens to write
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub new_tokens: u16,
+    /// Tokens in front of those that are written
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..=32_768))]
+    pub context: u16,
+    /// Videos to score with text at once, from pictures to words
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub clips: u8,
+    /// Timed runs; the median counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub rounds: u8,
+    /// Where it runs: `cpu`, or `cuda:N` in a build for NVIDIA GPUs
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+    /// How weights are kept; of several, the others are compared with the first [default: f32 on the cpu, bf16 elsewhere]
+    #[arg(long, value_name = "PRECISION,...", value_delimiter = ',', value_parser = precision())]
+    pub precision: Vec<WeightPrecision>,
+    /// Threads to use [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// The size of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SizeScale {
+    /// As published
+    Full,
+    /// The same network of some megabytes
+    Tiny,
+}
+
 /// Tell what this machine has (FFmpeg, codecs, CPU features, memory, models) and what is missing
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -351,9 +413,16 @@ pub struct ModelArgs {
     /// `openai:NAME` for one served at `--base-url`
     #[arg(long, short, value_name = "NAME_OR_PATH", default_value = "nano", value_hint = ValueHint::AnyPath)]
     pub model: PathBuf,
-    /// Where it runs
+    /// Where it runs: `cpu`, or `cuda:N` in a build for NVIDIA GPUs
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
+    /// How the weights of a published checkpoint are kept: fewer bits need less memory and are faster, and less exact
+    /// [default: f32 on the cpu, bf16 elsewhere]
+    #[arg(long, value_name = "PRECISION", value_parser = precision())]
+    pub precision: Option<WeightPrecision>,
+    /// Merge the PEFT (LoRA) adapter in this folder into the weights of a published checkpoint
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub adapter: Option<PathBuf>,
     /// Threads to use; results do not depend on it [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -431,12 +500,27 @@ pub enum Format {
     Csv,
 }
 
+impl From<SizeScale> for Scale {
+    fn from(scale: SizeScale) -> Self {
+        match scale {
+            SizeScale::Full => Self::Full,
+            SizeScale::Tiny => Self::Tiny,
+        }
+    }
+}
+
 /// The short names of checkpoints.
 fn names_to_pull() -> String {
     let line =
         |known: &juror_net::hub::Known| format!("  {:<14} {} ({})", known.name, known.repo, known.about);
     let lines: Vec<String> = juror_net::hub::KNOWN.iter().map(line).collect();
     format!("Short names:\n{}", lines.join("\n"))
+}
+
+/// One of the precisions by its name.
+fn precision() -> impl TypedValueParser<Value = WeightPrecision> {
+    PossibleValuesParser::new(WeightPrecision::ALL.map(WeightPrecision::name))
+        .try_map(|name| name.parse::<WeightPrecision>())
 }
 
 /// A number above zero.

@@ -1,5 +1,7 @@
 //! Progress on standard error: one bar over all inputs, with rate and time left, only on a terminal.
 
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -13,6 +15,8 @@ const STEPS: u64 = 1000;
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
+    /// Whether a text is being written in place of the bar.
+    speaking: AtomicBool,
 }
 
 impl Progress {
@@ -29,7 +33,30 @@ impl Progress {
             });
         bar.set_style(style);
         bar.enable_steady_tick(TICK);
-        Self { bar }
+        Self { bar, speaking: AtomicBool::new(false) }
+    }
+
+    /// Shows a piece of a text that is being written, on a terminal, in place of the bar.
+    pub fn say(&self, text: &str) {
+        if text.is_empty() || (self.bar.is_hidden() && !self.speaking.load(Ordering::Relaxed)) {
+            return;
+        }
+        let mut stderr = std::io::stderr().lock();
+        if !self.speaking.swap(true, Ordering::Relaxed) {
+            self.bar.set_draw_target(ProgressDrawTarget::hidden());
+            // The line of the bar is wiped.
+            let _ = stderr.write_all(b"\r\x1b[2K");
+        }
+        // What cannot be shown is in the record all the same.
+        let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    }
+
+    /// Puts the bar back where a text was written.
+    pub fn end_speech(&self) {
+        if self.speaking.swap(false, Ordering::Relaxed) {
+            let _ = std::io::stderr().write_all(b"\n");
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
     }
 
     /// Names the input at work.
@@ -103,6 +130,11 @@ impl Waiting {
         spinner.set_message(label);
         spinner.enable_steady_tick(TICK);
         Self { spinner }
+    }
+
+    /// Names what is at work now.
+    pub fn label(&self, label: String) {
+        self.spinner.set_message(label);
     }
 }
 

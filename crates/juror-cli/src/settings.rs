@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use juror::evaluation::{RatingColumns, ScoreColumn};
 use juror::ranking::Stop;
-use juror::{Juror, Options};
+use juror::{Juror, OpenOptions, Options, Processor};
 use juror_lmm::remote::Media;
 use juror_media::TimeWindow;
 use juror_media::distort::{Chain, Distortion};
@@ -46,6 +46,8 @@ pub struct Model {
     pub threads: usize,
     /// Of everything random.
     pub seed: u64,
+    /// Device, precision and adapter.
+    pub open: OpenOptions,
     /// Set for a model that is served elsewhere.
     pub remote: Option<(Service, Media)>,
 }
@@ -293,14 +295,16 @@ fn options(view: &ViewArgs, rationale: bool) -> anyhow::Result<Options> {
 
 impl Model {
     fn new(args: ModelArgs) -> anyhow::Result<Self> {
-        ensure!(
-            args.device == "cpu",
-            "device `{}` is not available in this build of juror; allowed is `cpu`",
-            args.device
-        );
+        let processor: Processor = args.device.parse()?;
+        processor.check_build()?;
+        let open = OpenOptions { processor, precision: args.precision, adapter: args.adapter };
+        open.precision()?;
         let threads = args.threads.map_or(0, usize::from);
         let remote = remote(&args.model, &args.remote)?;
-        Ok(Self { name_or_path: args.model, threads, seed: args.seed, remote })
+        if remote.is_some() {
+            open.check_remote()?;
+        }
+        Ok(Self { name_or_path: args.model, threads, seed: args.seed, open, remote })
     }
 
     /// Opens the model, and bounds the threads of its arithmetic.
@@ -312,7 +316,7 @@ impl Model {
         let name_or_path: &OsStr = self.name_or_path.as_ref();
         let juror = match &self.remote {
             Some((service, media)) => Juror::remote(service.clone(), *media)?,
-            None => Juror::open(name_or_path)?,
+            None => Juror::open_with(name_or_path, &self.open)?,
         };
         Ok(juror.with_threads(self.threads).with_seed(self.seed))
     }

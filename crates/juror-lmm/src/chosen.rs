@@ -1,4 +1,4 @@
-//! Chosen frames of a video, at their native size, for the models that look at pictures and not at every frame.
+//! Chosen frames of a video, for the models that look at pictures and not at every frame.
 
 use juror_media::{MediaError, Rgb, TimeWindow, Video};
 
@@ -8,7 +8,7 @@ use crate::judge::WatchOptions;
 /// Videos up to this length are decoded from end to end; in longer ones every frame is sought by itself.
 const DECODED_SECS: f64 = 60.0;
 
-/// Chosen frames at their native size and when they are shown.
+/// Chosen frames and when they are shown.
 pub(crate) struct Chosen {
     pub(crate) pictures: Vec<Rgb>,
     /// Seconds on the player's clock.
@@ -18,11 +18,13 @@ pub(crate) struct Chosen {
     pub(crate) warnings: Vec<String>,
 }
 
-/// The frames of the window that `select` names, given how many there are and their rate. Never empty.
+/// The frames of the window that `select` names, given how many there are and their rate, each made by `shape` from a
+/// frame at its native size. Never empty.
 pub(crate) fn choose(
     video: &Video,
     options: &WatchOptions,
     select: impl FnOnce(usize, f64) -> Result<Vec<usize>>,
+    shape: &dyn Fn(Rgb) -> Result<Rgb>,
     progress: &dyn Fn(f64),
 ) -> Result<Chosen> {
     let too_short = |reason: &str| {
@@ -39,7 +41,7 @@ pub(crate) fn choose(
     }
     let indices = select(times.len(), video.info().fps.max(1e-3))?;
     let targets: Vec<f64> = indices.iter().map(|&i| times[i.min(times.len() - 1)]).collect();
-    let chosen = gather(video, options.window, &targets, progress)?;
+    let chosen = gather(video, options.window, &targets, shape, progress)?;
     if chosen.pictures.is_empty() {
         return too_short("no frame is shown in the window");
     }
@@ -47,7 +49,13 @@ pub(crate) fn choose(
 }
 
 /// Frames shown at `targets` (clock seconds, ascending).
-fn gather(video: &Video, window: TimeWindow, targets: &[f64], progress: &dyn Fn(f64)) -> Result<Chosen> {
+fn gather(
+    video: &Video,
+    window: TimeWindow,
+    targets: &[f64],
+    shape: &dyn Fn(Rgb) -> Result<Rgb>,
+    progress: &dyn Fn(f64),
+) -> Result<Chosen> {
     let (width, height) = (video.info().width, video.info().height);
     let mut chosen =
         Chosen { pictures: Vec::new(), clock_secs: Vec::new(), pts_secs: Vec::new(), warnings: Vec::new() };
@@ -69,7 +77,7 @@ fn gather(video: &Video, window: TimeWindow, targets: &[f64], progress: &dyn Fn(
             while chosen.pictures.len() < targets.len() && shown(targets[chosen.pictures.len()]) {
                 let rgb = match &picture {
                     Some(rgb) => Rgb::clone(rgb),
-                    None => picture.insert(frame.to_rgb(width, height)?).clone(),
+                    None => picture.insert(shape(frame.to_rgb(width, height)?)?).clone(),
                 };
                 chosen.pictures.push(rgb);
                 chosen.clock_secs.push(frame.clock_secs());

@@ -4,12 +4,12 @@
 //! Batches are padded on the left; `pads` counts the padded places of each row. Dropout and sliding windows are left out.
 
 use candle_core::{Device, Result, Tensor};
-use candle_nn::VarBuilder;
 use juror_nn::kv_cache::KvCache as LayerCache;
 use juror_nn::ops::{self, Mask};
 
 use crate::layers::{GatedMlp, Linear, RmsNorm};
 use crate::rotary::{Positions, Rotary};
+use crate::weights::{Matrix, Weights};
 
 /// Sizes and options of a decoder.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ struct Attention {
 }
 
 impl Attention {
-    fn load(spec: &Spec, vb: VarBuilder) -> Result<Self> {
+    fn load(spec: &Spec, vb: Weights) -> Result<Self> {
         let (q, kv) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let norms = if spec.qk_norm {
             let norm = |name| RmsNorm::load(spec.head_dim, spec.rms_norm_eps, vb.pp(name));
@@ -105,7 +105,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn load(spec: &Spec, vb: VarBuilder) -> Result<Self> {
+    fn load(spec: &Spec, vb: Weights) -> Result<Self> {
         let norm = |name| RmsNorm::load(spec.hidden_size, spec.rms_norm_eps, vb.pp(name));
         Ok(Self {
             input_layernorm: norm("input_layernorm")?,
@@ -171,7 +171,7 @@ pub struct Input<'a> {
 
 /// Embedding table, layers, final norm and output layer.
 pub struct Decoder {
-    embed_tokens: Tensor,
+    embed_tokens: Matrix,
     layers: Vec<Layer>,
     norm: RmsNorm,
     lm_head: Linear,
@@ -183,8 +183,10 @@ impl Decoder {
     ///
     /// # Errors
     /// Missing or misshapen tensors.
-    pub fn load(spec: &Spec, model: VarBuilder, head: VarBuilder) -> Result<Self> {
-        let embed_tokens = model.pp("embed_tokens").get((spec.vocab_size, spec.hidden_size), "weight")?;
+    pub fn load(spec: &Spec, model: impl Into<Weights>, head: impl Into<Weights>) -> Result<Self> {
+        let model: Weights = model.into();
+        let head: Weights = head.into();
+        let embed_tokens = model.pp("embed_tokens").matrix(spec.vocab_size, spec.hidden_size)?;
         let layers =
             (0..spec.layers).map(|i| Layer::load(spec, model.pp("layers").pp(i))).collect::<Result<_>>()?;
         let lm_head = if spec.tied {
@@ -207,7 +209,7 @@ impl Decoder {
     /// An id outside the vocabulary.
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor> {
         let (batch, n) = ids.dims2()?;
-        self.embed_tokens.embedding(&ids.flatten_all()?)?.reshape((batch, n, ()))
+        self.embed_tokens.rows(&ids.flatten_all()?)?.reshape((batch, n, ()))
     }
 
     /// Hidden states after the final norm, `[batch, n, hidden]`. With a cache, the tokens follow those in it; without,

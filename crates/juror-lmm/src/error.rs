@@ -68,7 +68,7 @@ pub enum Error {
     #[error(transparent)]
     Media(#[from] juror_media::MediaError),
     /// The memory of this machine cannot hold the model.
-    #[error("{name} needs {} of memory, {} are free; close other programs, take a smaller model or a machine with more", crate::published::memory::gib(*needed), crate::published::memory::gib(*available))]
+    #[error("{name} needs {} of memory, {} are free; close other programs, or: {advice}", crate::published::memory::gib(*needed), crate::published::memory::gib(*available))]
     Memory {
         /// The model.
         name: String,
@@ -76,6 +76,8 @@ pub enum Error {
         needed: u64,
         /// What is free, bytes.
         available: u64,
+        /// What would fit.
+        advice: String,
     },
     /// A server could not be reached or gave no answer.
     #[error(transparent)]

@@ -5,7 +5,6 @@
 //! tower of 448 pixels runs at 560. Dropout, drop path, RMS norm and per-head norms (the 6B tower) are left out.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use juror_nn::ops::{self, Mask};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -13,6 +12,7 @@ use crate::checkpoint::Source;
 use crate::config::check;
 use crate::interpolate::{Kernel, resize_grid};
 use crate::layers::{Activation, LayerNorm, Linear, Mlp};
+use crate::weights::{Matrix, Weights};
 
 /// The `vision_config` section, of either layout.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -119,7 +119,7 @@ struct Block {
 }
 
 impl Block {
-    fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    fn load(config: &Config, vb: Weights) -> Result<Self> {
         let width = config.hidden_size;
         let attn = vb.pp("attn");
         Ok(Self {
@@ -167,7 +167,8 @@ impl InternVit {
     ///
     /// # Errors
     /// Missing or misshapen tensors.
-    pub fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub fn load(config: &Config, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
         let (width, patch) = (config.hidden_size, config.patch_size);
         let table_side = config.image_size / patch;
         let embeddings = vb.pp("embeddings");
@@ -177,7 +178,7 @@ impl InternVit {
         let layers = vb.pp("encoder").pp("layers");
         Ok(Self {
             class_embedding: embeddings.get((1, 1, width), "class_embedding")?,
-            patch_embedding: Linear::new(kernel, Some(patches.get(width, "bias")?)),
+            patch_embedding: Linear::new(Matrix::Plain(kernel), Some(patches.get(width, "bias")?)),
             position_embedding: embeddings
                 .get((1, 1 + table_side * table_side, width), "position_embedding")?,
             layers: (0..config.num_hidden_layers)

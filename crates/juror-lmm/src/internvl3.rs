@@ -5,7 +5,6 @@
 //! names are those of the OpenGVLab checkpoints; [`hf_layout`] finds them in transformers' `-hf` checkpoints.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Source;
@@ -15,6 +14,7 @@ use crate::intern_vit::{self, InternVit};
 use crate::layers::{Activation, LayerNorm, Linear};
 use crate::qwen2;
 use crate::slowfast::{self, SlowFast};
+use crate::weights::Weights;
 
 /// `config.json` of either layout.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ struct Projector {
 }
 
 impl Projector {
-    fn load(input: usize, output: usize, vb: VarBuilder) -> Result<Self> {
+    fn load(input: usize, output: usize, vb: Weights) -> Result<Self> {
         Ok(Self {
             // PyTorch's default epsilon, not the tower's.
             norm: LayerNorm::load(input, 1e-5, vb.pp(0))?,
@@ -135,7 +135,12 @@ impl InternVl3 {
     ///
     /// # Errors
     /// A configuration that makes no model; missing or misshapen tensors.
-    pub fn load(config: &Config, motion: Option<&Motion>, vb: VarBuilder) -> crate::error::Result<Self> {
+    pub fn load(
+        config: &Config,
+        motion: Option<&Motion>,
+        vb: impl Into<Weights>,
+    ) -> crate::error::Result<Self> {
+        let vb: Weights = vb.into();
         let spec = config.validate()?;
         let motion = match motion {
             None => None,

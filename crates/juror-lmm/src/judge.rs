@@ -144,8 +144,8 @@ pub trait Lmm: Send + Sync {
     /// Which weights these are.
     fn info(&self) -> &ModelInfo;
 
-    /// Where it runs: `cpu`, or `remote` for a model served elsewhere.
-    fn device(&self) -> &'static str {
+    /// Where it runs: `cpu`, `cuda:N`, or `remote` for a model served elsewhere.
+    fn device(&self) -> &str {
         "cpu"
     }
 
@@ -166,4 +166,32 @@ pub trait Lmm: Send + Sync {
     /// # Errors
     /// Only where tensor work fails.
     fn score(&self, video: &Watched, options: &JudgeOptions) -> Result<ScoreJudgement>;
+
+    /// [`Self::compare`], with the text told piece by piece as it is written; judges that do not write token by token say
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Self::compare`].
+    fn compare_aloud(
+        &self,
+        a: &Watched,
+        b: &Watched,
+        options: &JudgeOptions,
+        _say: &dyn Fn(&str),
+    ) -> Result<PairJudgement> {
+        self.compare(a, b, options)
+    }
+
+    /// [`Self::score`], with the text told piece by piece as it is written.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    fn score_aloud(
+        &self,
+        video: &Watched,
+        options: &JudgeOptions,
+        _say: &dyn Fn(&str),
+    ) -> Result<ScoreJudgement> {
+        self.score(video, options)
+    }
 }

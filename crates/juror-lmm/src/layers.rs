@@ -1,33 +1,34 @@
-//! The layers all towers and decoders are made of. Weight paths are those of the `VarBuilder` given.
+//! The layers all towers and decoders are made of. Weight paths are those of the [`Weights`] given.
 
-use candle_core::{DType, Result, Tensor};
-use candle_nn::VarBuilder;
+use candle_core::{Result, Tensor};
 
+use crate::weights::{Matrix, Weights};
 use juror_nn::ops;
 
 /// A linear layer, `weight` `[out, in]`.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    weight: Tensor,
+    weight: Matrix,
     bias: Option<Tensor>,
 }
 
 impl Linear {
     /// Reads `weight` and, with `bias`, `bias`.
-    pub fn load(input: usize, output: usize, bias: bool, vb: VarBuilder) -> Result<Self> {
-        let weight = vb.get((output, input), "weight")?;
+    pub fn load(input: usize, output: usize, bias: bool, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
+        let weight = vb.matrix(output, input)?;
         let bias = if bias { Some(vb.get(output, "bias")?) } else { None };
         Ok(Self { weight, bias })
     }
 
     /// A layer of given tensors, `weight` `[out, in]`, `bias` `[out]`.
-    pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
+    pub fn new(weight: Matrix, bias: Option<Tensor>) -> Self {
         Self { weight, bias }
     }
 
     /// `x` `[..., in]` to `[..., out]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::linear(x, &self.weight, self.bias.as_ref())
+        self.weight.linear(x, self.bias.as_ref())
     }
 }
 
@@ -41,7 +42,8 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// Reads `weight` and `bias`, both `[width]`.
-    pub fn load(width: usize, eps: f64, vb: VarBuilder) -> Result<Self> {
+    pub fn load(width: usize, eps: f64, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
         Ok(Self { weight: vb.get(width, "weight")?, bias: vb.get(width, "bias")?, eps })
     }
 
@@ -60,7 +62,8 @@ pub struct RmsNorm {
 
 impl RmsNorm {
     /// Reads `weight` `[width]`.
-    pub fn load(width: usize, eps: f64, vb: VarBuilder) -> Result<Self> {
+    pub fn load(width: usize, eps: f64, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
         Ok(Self { weight: vb.get(width, "weight")?, eps })
     }
 
@@ -109,8 +112,9 @@ impl Mlp {
         (input, hidden, output): (usize, usize, usize),
         activation: Activation,
         names: [&str; 2],
-        vb: VarBuilder,
+        vb: impl Into<Weights>,
     ) -> Result<Self> {
+        let vb: Weights = vb.into();
         let first = Linear::load(input, hidden, true, vb.pp(names[0]))?;
         let second = Linear::load(hidden, output, true, vb.pp(names[1]))?;
         Ok(Self { first, second, activation })
@@ -132,7 +136,8 @@ pub struct GatedMlp {
 
 impl GatedMlp {
     /// Reads `gate_proj`, `up_proj` and `down_proj`.
-    pub fn load(width: usize, inner: usize, bias: bool, vb: VarBuilder) -> Result<Self> {
+    pub fn load(width: usize, inner: usize, bias: bool, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
         Ok(Self {
             gate_proj: Linear::load(width, inner, bias, vb.pp("gate_proj"))?,
             up_proj: Linear::load(width, inner, bias, vb.pp("up_proj"))?,
@@ -163,16 +168,16 @@ impl ConvNorm3d {
         (input, output): (usize, usize),
         (kernel_time, kernel_space): (usize, usize),
         stride: (usize, usize),
-        conv: VarBuilder,
-        norm: VarBuilder,
+        conv: impl Into<Weights>,
+        norm: impl Into<Weights>,
     ) -> Result<Self> {
+        let conv: Weights = conv.into();
+        let norm: Weights = norm.into();
         const EPS: f64 = 1e-5;
         let weight = conv.get((output, input, kernel_time, kernel_space, kernel_space), "weight")?;
         let (gamma, beta) = (norm.get(output, "weight")?, norm.get(output, "bias")?);
         let (mean, variance) = (norm.get(output, "running_mean")?, norm.get(output, "running_var")?);
-        if norm.contains_tensor("num_batches_tracked") {
-            norm.get_with_hints_dtype((), "num_batches_tracked", Default::default(), DType::I64)?;
-        }
+        norm.skip((), "num_batches_tracked")?;
         let scale = (gamma / (variance + EPS)?.sqrt()?)?;
         let bias = (beta - (mean * &scale)?)?;
         let weight = weight.broadcast_mul(&scale.reshape((output, 1, 1, 1, 1))?)?;

@@ -1,6 +1,7 @@
 //! The judging models, one folder each, weight paths as in their checkpoints.
 
 pub mod answer;
+pub mod bench;
 pub mod checkpoint;
 mod chosen;
 pub mod config;
@@ -32,6 +33,7 @@ pub mod siglip;
 pub mod slowfast;
 pub mod template;
 pub mod tokenizer;
+pub mod weights;
 
 pub use error::{Error, Result};
 pub use judge::{

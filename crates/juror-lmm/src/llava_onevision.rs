@@ -6,7 +6,6 @@
 //! LLaVA-NeXT checkpoints of lmms-lab and W2S-VQA. Tiles of still pictures (anyres) are left out.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Source;
@@ -15,6 +14,7 @@ use crate::decoder::Decoder;
 use crate::interpolate::{Kernel, resize_grid};
 use crate::layers::{Activation, Mlp};
 use crate::siglip::{self, Siglip};
+use crate::weights::Weights;
 use crate::{decoder, qwen2};
 
 /// `config.json` in the layout of llava-hf.
@@ -109,9 +109,6 @@ impl Config {
     }
 }
 
-/// Width of SlowFast's fast pathway, W2S-VQA's motion feature.
-pub const MOTION_WIDTH: usize = 256;
-
 /// The model.
 pub struct LlavaOneVision {
     /// The vision tower.
@@ -124,26 +121,29 @@ pub struct LlavaOneVision {
 }
 
 impl LlavaOneVision {
-    /// Reads the model; with `motion`, also W2S-VQA's projector of motion features.
+    /// Reads the model; with `motion_width` (256 in W2S-VQA), also the projector of motion features of this width.
     ///
     /// # Errors
     /// A configuration that makes no model; missing or misshapen tensors.
-    pub fn load(config: &Config, motion: bool, vb: VarBuilder) -> crate::error::Result<Self> {
+    pub fn load(
+        config: &Config,
+        motion_width: Option<usize>,
+        vb: impl Into<Weights>,
+    ) -> crate::error::Result<Self> {
+        let vb: Weights = vb.into();
         let spec = config.validate()?;
         let hidden = spec.hidden_size;
         let widths = (config.vision_config.hidden_size, hidden, hidden);
         let projector = vb.pp("multi_modal_projector");
         let language = vb.pp("language_model");
-        let slowfast_projector = if motion {
-            let names = ["0", "2"];
-            Some(Mlp::load(
-                (MOTION_WIDTH, hidden, hidden),
+        let slowfast_projector = match motion_width {
+            Some(width) => Some(Mlp::load(
+                (width, hidden, hidden),
                 Activation::Gelu,
-                names,
+                ["0", "2"],
                 vb.pp("slowfast_projector"),
-            )?)
-        } else {
-            None
+            )?),
+            None => None,
         };
         Ok(Self {
             vision_tower: Siglip::load(&config.vision_config, vb.pp("vision_tower").pp("vision_model"))?,
@@ -195,6 +195,11 @@ impl LlavaOneVision {
     /// Another width.
     pub fn with_newline(&self, pooled: &Tensor) -> Result<Tensor> {
         Tensor::cat(&[pooled.flatten_to(1)?, self.image_newline.unsqueeze(0)?], 0)
+    }
+
+    /// Whether the model takes motion features.
+    pub fn takes_motion(&self) -> bool {
+        self.slowfast_projector.is_some()
     }
 
     /// W2S-VQA's motion tokens `[seconds, hidden]` of fast-pathway features `[seconds, 256]`.

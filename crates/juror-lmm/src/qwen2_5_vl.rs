@@ -4,7 +4,6 @@
 //! [`renamed_layout`] finds them in checkpoints that transformers 4.52 and later saved.
 
 use candle_core::{Device, Tensor};
-use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Source;
@@ -16,6 +15,7 @@ use crate::preprocess::patches::Grid;
 use crate::qwen_vision::{self, QwenVision};
 use crate::qwen2;
 use crate::sequence::{Batch, Prefill, replace};
+use crate::weights::Weights;
 
 /// `config.json` in its flat form: the decoder's keys at the top.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,7 +92,8 @@ impl Qwen25Vl {
     ///
     /// # Errors
     /// A configuration that makes no model; missing or misshapen tensors.
-    pub fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub fn load(config: &Config, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
         let spec = config.validate()?;
         Ok(Self {
             visual: QwenVision::load(&config.vision_config, vb.pp("visual"))?,

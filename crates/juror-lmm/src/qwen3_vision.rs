@@ -3,7 +3,6 @@
 //! The outputs of a few blocks leave through mergers of their own and are later added to the decoder's stream.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::config::check;
@@ -12,6 +11,7 @@ use crate::layers::{Activation, LayerNorm, Linear, Mlp};
 use crate::preprocess::patches::{Grid, merged_order};
 use crate::qwen_vision::{Attention, Segments, check_common, patch_embedding, rotary_angles};
 use crate::rotary::angle_tables;
+use crate::weights::Weights;
 
 /// Epsilon of all norms: a constant in the published code.
 const EPS: f64 = 1e-6;
@@ -71,7 +71,7 @@ struct Block {
 }
 
 impl Block {
-    fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    fn load(config: &Config, vb: Weights) -> Result<Self> {
         let width = config.hidden_size;
         let widths = (width, config.intermediate_size, width);
         Ok(Self {
@@ -97,7 +97,7 @@ struct Merger {
 }
 
 impl Merger {
-    fn load(config: &Config, norm_after: bool, vb: VarBuilder) -> Result<Self> {
+    fn load(config: &Config, norm_after: bool, vb: Weights) -> Result<Self> {
         let joined_width = 4 * config.hidden_size;
         let norm_width = if norm_after { joined_width } else { config.hidden_size };
         let widths = (joined_width, joined_width, config.out_hidden_size);
@@ -141,7 +141,8 @@ impl Qwen3Vision {
     ///
     /// # Errors
     /// Missing or misshapen tensors.
-    pub fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub fn load(config: &Config, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
         let width = config.hidden_size;
         let entries = config.num_position_embeddings;
         let list = vb.pp("deepstack_merger_list");

@@ -5,7 +5,6 @@
 //! left out.
 
 use candle_core::Device;
-use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::config::check;
@@ -16,6 +15,7 @@ use crate::preprocess::patches::Grid;
 use crate::qwen3;
 use crate::qwen3_vision::{self, Qwen3Vision, Tokens};
 use crate::sequence::{Batch, Prefill, replace, scatter};
+use crate::weights::Weights;
 
 /// `config.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,7 +67,8 @@ impl Qwen3Vl {
     ///
     /// # Errors
     /// A configuration that makes no model; missing or misshapen tensors.
-    pub fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub fn load(config: &Config, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
         let spec = config.validate()?;
         let model = vb.pp("model");
         Ok(Self {

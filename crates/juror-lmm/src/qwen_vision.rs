@@ -5,7 +5,6 @@
 //! Qwen2.5-VL, within windows. The merger joins 2 x 2 patches to one token.
 
 use candle_core::{Device, Result, Tensor};
-use candle_nn::VarBuilder;
 use juror_nn::ops::{self, Mask};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +12,7 @@ use crate::config::check;
 use crate::layers::{Activation, GatedMlp, Linear, Mlp, RmsNorm};
 use crate::preprocess::patches::{Grid, merged_order};
 use crate::rotary::{angle_tables, inverse_frequencies};
+use crate::weights::{Matrix, Weights};
 
 /// Epsilon of all norms: a constant in the published code.
 const EPS: f64 = 1e-6;
@@ -97,9 +97,9 @@ impl Config {
 }
 
 /// The patch embedding: a convolution whose stride is its kernel, so a linear layer on the patch's row.
-pub(crate) fn patch_embedding(side: usize, width: usize, bias: bool, vb: VarBuilder) -> Result<Linear> {
+pub(crate) fn patch_embedding(side: usize, width: usize, bias: bool, vb: Weights) -> Result<Linear> {
     let kernel = vb.get((width, 3, 2, side, side), "weight")?.reshape((width, 3 * 2 * side * side))?;
-    Ok(Linear::new(kernel, if bias { Some(vb.get(width, "bias")?) } else { None }))
+    Ok(Linear::new(Matrix::Plain(kernel), if bias { Some(vb.get(width, "bias")?) } else { None }))
 }
 
 /// Angles of all patches in their order, `[patches, head_dim / 2]`: rows first, then columns.
@@ -125,7 +125,7 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    pub(crate) fn load(width: usize, heads: usize, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn load(width: usize, heads: usize, vb: Weights) -> Result<Self> {
         Ok(Self {
             qkv: Linear::load(width, 3 * width, true, vb.pp("qkv"))?,
             proj: Linear::load(width, width, true, vb.pp("proj"))?,
@@ -259,7 +259,7 @@ struct Block {
 }
 
 impl Block {
-    fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    fn load(config: &Config, vb: Weights) -> Result<Self> {
         let width = config.hidden_size;
         Ok(Self {
             norm1: RmsNorm::load(width, EPS, vb.pp("norm1"))?,
@@ -291,7 +291,8 @@ impl QwenVision {
     ///
     /// # Errors
     /// Missing or misshapen tensors.
-    pub fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub fn load(config: &Config, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
         let width = config.hidden_size;
         let merger = vb.pp("merger");
         let widths = (4 * width, 4 * width, config.out_hidden_size);

@@ -5,13 +5,13 @@
 //! left out. Published LLaVA-OneVision checkpoints keep 26 of the 27 layers.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use juror_nn::ops::{self, Mask};
 use serde::{Deserialize, Serialize};
 
 use crate::config::check;
 use crate::intern_vit::patches;
 use crate::layers::{Activation, LayerNorm, Linear, Mlp};
+use crate::weights::{Matrix, Weights};
 
 /// The `vision_config` section.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ struct Block {
 }
 
 impl Block {
-    fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    fn load(config: &Config, vb: Weights) -> Result<Self> {
         let width = config.hidden_size;
         let attention = vb.pp("self_attn");
         let linear = |name: &str| Linear::load(width, width, true, attention.pp(name));
@@ -137,14 +137,15 @@ impl Siglip {
     ///
     /// # Errors
     /// Missing or misshapen tensors.
-    pub fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub fn load(config: &Config, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
         let (width, patch, side) = (config.hidden_size, config.patch_size, config.side());
         let embeddings = vb.pp("embeddings");
         let patch_vb = embeddings.pp("patch_embedding");
         let kernel = patch_vb.get((width, 3, patch, patch), "weight")?.reshape((width, 3 * patch * patch))?;
         let layers = vb.pp("encoder").pp("layers");
         Ok(Self {
-            patch_embedding: Linear::new(kernel, Some(patch_vb.get(width, "bias")?)),
+            patch_embedding: Linear::new(Matrix::Plain(kernel), Some(patch_vb.get(width, "bias")?)),
             position_embedding: embeddings.pp("position_embedding").get((side * side, width), "weight")?,
             layers: (0..config.num_hidden_layers)
                 .map(|i| Block::load(config, layers.pp(i)))

@@ -1,17 +1,19 @@
 //! SlowFast-R50 (8x8), the frozen motion tower of VQAThinker and W2S-VQA.
 //!
 //! Feichtenhofer et al., "SlowFast Networks for Video Recognition" (ICCV 2019), in the tensor names of pytorchvideo:
-//! `blocks.N` there is `N` below the `VarBuilder` given here (`slowfast_model.feature_extraction.N` in VQAThinker).
+//! `blocks.N` there is `N` below the [`Weights`] given here (`slowfast_model.feature_extraction.N` in VQAThinker).
 //! Two ResNet-50s over time: the fast one sees all frames with an eighth of the channels and feeds the slow one through
 //! lateral convolutions. The classification head (`blocks.6`) is left out; its pools are applied by [`SlowFast::motion`].
 
+use std::collections::BTreeMap;
+
 use candle_core::{Device, Result, Tensor};
-use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::layers::ConvNorm3d;
 use crate::preprocess::frames::linspace_f32;
+use crate::weights::Weights;
 
 /// Sizes of the network; the default is the published one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +40,20 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The sizes of a network whose block `N` lies at `{prefix}N`, told by its shapes; `None` where there is none.
+    pub fn of_shapes(prefix: &str, shapes: &BTreeMap<String, Vec<usize>>) -> Option<Self> {
+        let outputs = |path: &str| shapes.get(&format!("{prefix}0.{path}.weight"))?.first().copied();
+        let slow = outputs("multipathway_blocks.0.conv")?;
+        let fast = outputs("multipathway_blocks.1.conv").filter(|&fast| fast > 0)?;
+        let lateral = outputs("multipathway_fusion.conv_fast_to_slow")?;
+        Some(Self {
+            stem_dim_outs: [slow, fast],
+            slowfast_channel_reduction_ratio: slow / fast,
+            slowfast_conv_channel_fusion_ratio: lateral / fast,
+            ..Self::default()
+        })
+    }
+
     /// Channels of the two pathways after the last stage: slow 2048, fast 256 at full size.
     pub fn feature_widths(&self) -> [usize; 2] {
         let slow = self.stem_dim_outs[0] * 32;
@@ -67,7 +83,7 @@ impl Bottleneck {
         (input, inner, output): (usize, usize, usize),
         taps: usize,
         stride: usize,
-        vb: VarBuilder,
+        vb: Weights,
     ) -> Result<Self> {
         let branch = vb.pp("branch2");
         let shortcut = if input != output || stride != 1 {
@@ -140,7 +156,8 @@ impl SlowFast {
     ///
     /// # Errors
     /// Missing or misshapen tensors.
-    pub fn load(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub fn load(config: &Config, vb: impl Into<Weights>) -> Result<Self> {
+        let vb: Weights = vb.into();
         let [slow_stem, fast_stem] = config.stem_dim_outs;
         let ratio = config.slowfast_channel_reduction_ratio.max(1);
         let lateral = config.slowfast_conv_channel_fusion_ratio;
@@ -226,6 +243,16 @@ impl SlowFast {
             observe(i, &x);
         }
         Ok(x)
+    }
+
+    /// The fast part of the motion feature of a normalised clip `[batch, 3, t, h, w]`, `[batch, fast channels]`. Nothing
+    /// flows from the slow pathway to the fast one, so it alone is computed.
+    ///
+    /// # Errors
+    /// Clips that are too small for the kernels.
+    pub fn fast_feature(&self, clip: &Tensor) -> Result<Tensor> {
+        let fast = self.blocks.iter().try_fold(clip.clone(), |x, block| block.fast.forward(&x))?;
+        average_pool(&fast, self.pools[1])?.flatten_from(2)?.mean(2)
     }
 
     /// The head's average pools (stride 1, no padding) after each time step was repeated `repeat` times.

@@ -147,6 +147,6 @@ fn a_window_and_a_single_frame_are_enough() {
 #[test]
 fn a_trained_folder_opens_as_the_judge_it_holds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/nano");
-    let opened = juror_lmm::published::open_folder(&folder).unwrap();
+    let opened = juror_lmm::published::open_folder(&folder, None, &Default::default()).unwrap();
     assert_eq!(opened.info().sha256, Nano::embedded().unwrap().info().sha256);
 }

@@ -1,5 +1,5 @@
 //! What candle lacks for juror: fused CPU operations with exact gradients, named parameters, an optimiser
-//! with saveable state, checkpoints that resume to the same bits, LoRA, recomputation, a KV cache, sampling.
+//! with saveable state, checkpoints that resume to the same bits, LoRA, recomputation, weights in few bits, a KV cache, sampling.
 //!
 //! Knows nothing of video. Every result is the same bits whatever the number of threads: work is cut by
 //! rows, heads or fixed-size chunks, never by thread count, and partial sums are added in a fixed order.
@@ -12,6 +12,7 @@ pub mod lora;
 pub mod memory;
 pub mod ops;
 pub mod optim;
+pub mod packed;
 pub mod params;
 pub mod recompute;
 pub mod rng;

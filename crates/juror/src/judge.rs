@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use juror_lmm::nano::Nano;
+use juror_lmm::published::{OpenOptions, open_folder};
 use juror_lmm::remote::{Media, Remote};
 use juror_lmm::{Attribution, JudgeOptions, Lmm, WatchOptions, Watched};
 use juror_media::{TimeWindow, Video, VideoInfo};
@@ -104,7 +105,11 @@ pub struct Juror {
     lmm: Box<dyn Lmm>,
     threads: usize,
     seed: u64,
+    listener: Listener,
 }
+
+/// Told the reasons piece by piece while they are written.
+pub type Listener = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Juror {
     /// Opens a model: the name of an embedded one ([`EMBEDDED`]), the folder of a checkpoint (nano's layout, or a published
@@ -113,14 +118,23 @@ impl Juror {
     /// # Errors
     /// [`Error::NoSuchModel`]; [`Error::Model`] when the files of the model are damaged or need more memory than there is.
     pub fn open(model: impl AsRef<OsStr>) -> Result<Self, Error> {
+        Self::open_with(model, &OpenOptions::default())
+    }
+
+    /// [`Self::open`] on another device, in another precision, or with an adapter.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`]; [`Error::Model`] where the model or this machine does not have what is asked for.
+    pub fn open_with(model: impl AsRef<OsStr>, options: &OpenOptions) -> Result<Self, Error> {
         let model = model.as_ref();
         let folder = Path::new(model);
         if EMBEDDED.iter().any(|name| model == *name) {
+            options.check_nano()?;
             Ok(Self::new(Box::new(Nano::embedded()?)))
         } else if folder.is_dir() {
-            Ok(Self::new(juror_lmm::published::open_folder(folder)?))
+            Ok(Self::new(open_folder(folder, None, options)?))
         } else if let Some(pulled) = pulled(model) {
-            Ok(Self::new(juror_lmm::published::open_named(&pulled, &model.to_string_lossy())?))
+            Ok(Self::new(open_folder(&pulled, Some(&model.to_string_lossy()), options)?))
         } else {
             Err(Error::NoSuchModel { name: model.to_string_lossy().into_owned() })
         }
@@ -136,7 +150,7 @@ impl Juror {
 
     /// A judge with any model, on all cores, with seed 0.
     pub fn new(lmm: Box<dyn Lmm>) -> Self {
-        Self { lmm, threads: 0, seed: 0 }
+        Self { lmm, threads: 0, seed: 0, listener: Box::new(|_| ()) }
     }
 
     /// The same judge on this many threads (0, the default: one per core). Judgements do not depend on it.
@@ -148,6 +162,12 @@ impl Juror {
     /// The same judge with this seed (default 0).
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// The same judge, which tells `listener` the reasons while they are written. `nano` writes too fast to bother.
+    pub fn with_listener(mut self, listener: Listener) -> Self {
+        self.listener = listener;
         self
     }
 
@@ -204,7 +224,8 @@ impl Juror {
     /// [`Error::Model`] when the model gives no usable answer.
     pub fn compare_viewed(&self, a: &Viewed, b: &Viewed, options: &Options) -> Result<Comparison, Error> {
         let begin = Instant::now();
-        let judged = self.lmm.compare(&a.watched, &b.watched, &self.judge_options(options))?;
+        let judge = self.judge_options(options);
+        let judged = self.lmm.compare_aloud(&a.watched, &b.watched, &judge, &self.listener)?;
         let margin = finite("margin", judged.margin)?.clamp(MARGIN_RANGE[0], MARGIN_RANGE[1]);
         let aspects = Aspects {
             visual: finite("visual margin", judged.visual)?,
@@ -317,7 +338,12 @@ impl Juror {
         let begin = Instant::now();
         let share = if options.segment_secs.is_some() { WATCHING / 2.0 } else { WATCHING };
         let viewed = self.watch(path, options, &|fraction| progress(share * fraction))?;
-        let judged = self.lmm.score(&viewed.watched, &self.judge_options(options))?;
+        let judge = self.judge_options(options);
+        let judged = if options.rationale {
+            self.lmm.score_aloud(&viewed.watched, &judge, &self.listener)?
+        } else {
+            self.lmm.score(&viewed.watched, &judge)?
+        };
         let score = in_score_range("score", judged.score)?;
         let mut timings = Timings {
             decode: viewed.watched.decode_secs,

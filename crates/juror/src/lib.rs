@@ -31,6 +31,7 @@ pub mod verdict;
 
 pub use error::{Error, ErrorKind};
 pub use judge::{Juror, Options, Viewed};
+pub use juror_lmm::published::{OpenOptions, Processor};
 pub use juror_lmm::remote::Media;
 pub use juror_net::chat::Service;
 pub use juror_net::http::{Patience, Secret};

@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use juror::judge::error_record_without_model;
@@ -115,11 +116,14 @@ fn judge_all<I: Input>(job: &Job<I>, reporter: &mut Reporter) -> std::io::Result
             return Ok((0, 1));
         }
     };
-    let progress = Progress::new(job.inputs.len(), job.report.quiet);
+    let progress = Arc::new(Progress::new(job.inputs.len(), job.report.quiet));
+    let speaker = Arc::clone(&progress);
+    let juror = juror.with_listener(Box::new(move |text| speaker.say(text)));
     let (mut done, mut failed) = (0, 0);
     for (index, input) in job.inputs.iter().enumerate() {
         progress.begin(input.label());
         let judged = guarded(|| input.judge(&juror, &job.options, &|fraction| progress.at(index, fraction)));
+        progress.end_speech();
         let record = match judged {
             Ok(record) => {
                 done += 1;

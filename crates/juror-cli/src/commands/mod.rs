@@ -1,5 +1,6 @@
 //! One module per command. Each takes its arguments, validates them and tells how it went.
 
+pub mod bench;
 pub mod distort;
 pub mod doctor;
 pub mod eval;

@@ -11,6 +11,7 @@ use juror_lmm::published::memory::Need;
 use juror_lmm::published::{self, Family};
 use juror_net::hub::{Cache, Cached, MAIN};
 use juror_nn::memory::MachineMemory;
+use juror_nn::packed::WeightPrecision;
 use serde::Serialize;
 
 use crate::args::{Format, ModelsArgs};
@@ -51,12 +52,22 @@ struct Model {
     need: Option<Option<Memory>>,
 }
 
-/// Bytes of memory, and why.
+/// Bytes of memory on a CPU, and why.
 #[derive(Debug, Serialize)]
 struct Memory {
     parameters: u64,
+    /// In f32, the default.
     weights_bytes: u64,
     work_bytes: u64,
+    total_bytes: u64,
+    /// With `--precision`, from the finest to the coarsest.
+    precisions: Vec<InPrecision>,
+}
+
+#[derive(Debug, Serialize)]
+struct InPrecision {
+    precision: WeightPrecision,
+    weights_bytes: u64,
     total_bytes: u64,
 }
 
@@ -191,12 +202,19 @@ fn need(model: &Model) -> anyhow::Result<Option<Memory>> {
     let Some(folder) = model.path.as_ref().filter(|_| model.family != Some("nano")) else {
         return Ok(None);
     };
-    let need = Need::of_folder(folder)?;
+    let needs = Need::of_each(folder, &WeightPrecision::ALL)?;
+    let need = needs[0];
+    let precisions = WeightPrecision::ALL.iter().zip(&needs).map(|(&precision, need)| InPrecision {
+        precision,
+        weights_bytes: need.weights,
+        total_bytes: need.total(),
+    });
     Ok(Some(Memory {
         parameters: need.parameters,
         weights_bytes: need.weights,
         work_bytes: need.work,
         total_bytes: need.total(),
+        precisions: precisions.collect(),
     }))
 }
 
@@ -224,9 +242,12 @@ fn table(report: &Report) -> String {
         );
         if let Some(Some(need)) = &model.need {
             let billions = need.parameters as f64 / 1e9;
-            let (total, weights) = (gib(need.total_bytes), gib(need.weights_bytes));
-            let _ =
-                writeln!(text, "    needs {total} of memory ({weights} for {billions:.2} billion weights)");
+            let totals: Vec<String> = need
+                .precisions
+                .iter()
+                .map(|each| format!("{} {}", each.precision, gib(each.total_bytes)))
+                .collect();
+            let _ = writeln!(text, "    {billions:.2} billion weights; memory: {}", totals.join(", "));
         }
     }
     if let Some(Some(available)) = report.available_bytes {

@@ -2,7 +2,7 @@
 
 use crate::support::{filters, juror, run};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "compare",
     "score",
     "rank",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 11] = [
     "train",
     "pull",
     "models",
+    "bench",
     "doctor",
     "completions",
     "man",

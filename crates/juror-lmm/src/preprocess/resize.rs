@@ -1,6 +1,6 @@
-//! Antialiased bicubic resizing of 8-bit pictures, bit by bit as the reference libraries do it.
+//! Antialiased resizing of 8-bit pictures, bit by bit as the reference libraries do it.
 //!
-//! All three use Keys' cubic with a = -0.5, widened by the shrink factor, and filter rows before columns
+//! All use Keys' cubic with a = -0.5 (but [`Arithmetic::PilBilinear`], a triangle), widened by the shrink factor, and filter rows before columns
 //! (but see [`Arithmetic::Pil`]). They differ in arithmetic: PIL rounds weights to 22 fractional bits; torchvision's 8-bit path to as many bits as fit 16-bit
 //! weights; its float path rounds only at the end, so overshoot next to hard edges survives the first pass.
 
@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 pub enum Arithmetic {
     /// `PIL.Image.resize(..., BICUBIC)` of Pillow 13, which filters columns first where that is cheaper.
     Pil,
+    /// `PIL.Image.resize(..., BILINEAR)`, torchvision's `Resize` of pictures.
+    PilBilinear,
     /// torchvision `v2.functional.resize` on uint8 tensors (transformers' fast and video processors).
     TorchFixed,
     /// torchvision `functional.resize` on uint8 tensors (`qwen_vl_utils`): f32, rounded half to even at the end.
@@ -44,15 +46,17 @@ pub fn resize(source: &Rgb, width: usize, height: usize, arithmetic: Arithmetic)
             let tall = filter_columns(&wide, width, &rows, sum_f32);
             tall.into_iter().map(|x| x.clamp(0.0, 255.0).round_ties_even() as u8).collect()
         }
-        Arithmetic::Pil | Arithmetic::TorchFixed => {
-            let most_bits = if arithmetic == Arithmetic::Pil { None } else { Some(i32::from(i16::MAX)) };
-            let (columns, column_bits) = fixed(taps_f64(from_width, width), most_bits);
-            let (rows, row_bits) = fixed(taps_f64(from_height, height), most_bits);
+        Arithmetic::Pil | Arithmetic::PilBilinear | Arithmetic::TorchFixed => {
+            let pil = arithmetic != Arithmetic::TorchFixed;
+            let kernel = if arithmetic == Arithmetic::PilBilinear { TRIANGLE } else { CUBIC };
+            let most_bits = if pil { None } else { Some(i32::from(i16::MAX)) };
+            let (columns, column_bits) = fixed(taps_f64(kernel, from_width, width), most_bits);
+            let (rows, row_bits) = fixed(taps_f64(kernel, from_height, height), most_bits);
             let along_rows =
                 |x: &[u8]| filter_rows(x, from_width, &columns, |taps, at| sum_fixed(taps, at, column_bits));
             let along_columns =
                 |x: &[u8], width| filter_columns(x, width, &rows, |taps, at| sum_fixed(taps, at, row_bits));
-            if arithmetic == Arithmetic::Pil && pil_columns_first(source, width, height) {
+            if pil && pil_columns_first(source, width, height) {
                 along_rows(&along_columns(source.data(), from_width))
             } else {
                 along_columns(&along_rows(source.data()), width)
@@ -76,12 +80,13 @@ struct Taps<T> {
     weights: Vec<T>,
 }
 
-/// Normalised weights of all target samples, in f64 (PIL and torchvision's 8-bit path).
-fn taps_f64(from: usize, to: usize) -> Vec<Taps<f64>> {
-    let scale = from as f64 / to as f64;
-    let widening = scale.max(1.0);
-    let support = 2.0 * widening;
-    let cubic = |x: f64| {
+/// A filter and how far it reaches, in samples.
+type Kernel = (fn(f64) -> f64, f64);
+
+const TRIANGLE: Kernel = (|x| (1.0 - x.abs()).max(0.0), 1.0);
+
+const CUBIC: Kernel = (
+    |x| {
         let x = x.abs();
         if x < 1.0 {
             (1.5 * x - 2.5) * x * x + 1.0
@@ -90,13 +95,21 @@ fn taps_f64(from: usize, to: usize) -> Vec<Taps<f64>> {
         } else {
             0.0
         }
-    };
+    },
+    2.0,
+);
+
+/// Normalised weights of all target samples, in f64 (PIL and torchvision's 8-bit path).
+fn taps_f64((kernel, reach): Kernel, from: usize, to: usize) -> Vec<Taps<f64>> {
+    let scale = from as f64 / to as f64;
+    let widening = scale.max(1.0);
+    let support = reach * widening;
     let taps = |i: usize| {
         let centre = (i as f64 + 0.5) * scale;
         let first = (centre - support + 0.5).max(0.0) as usize;
         let end = ((centre + support + 0.5) as usize).min(from);
         let mut weights: Vec<f64> =
-            (first..end).map(|j| cubic((j as f64 - centre + 0.5) * (1.0 / widening))).collect();
+            (first..end).map(|j| kernel((j as f64 - centre + 0.5) * (1.0 / widening))).collect();
         let sum: f64 = weights.iter().sum();
         weights.iter_mut().for_each(|w| *w /= sum);
         Taps { first, weights }

@@ -7,10 +7,10 @@
 use std::path::Path;
 use std::time::Instant;
 
-use candle_core::Device;
-use juror_media::Video;
+use juror_media::{Rgb, Video};
 
-use super::{Family, Published, VideoTokens, memory};
+use super::motion::{Clips, FILE as MOTION_FILE, squeeze};
+use super::{Family, OpenOptions, Published, VideoTokens, memory};
 use crate::answer::Reading;
 use crate::chosen::choose;
 use crate::error::{Error, Result};
@@ -27,24 +27,20 @@ const MAX_NEW_TOKENS: usize = 1024;
 const WRITTEN_SCORE_SD: f64 = 0.5;
 
 /// Opens a model folder as a judge: a published checkpoint if its `config.json` names a family, else a trained nano.
+/// `name` is the folder's where it is `None`.
 ///
 /// # Errors
-/// A family that is not supported; whatever is missing or does not fit, by name.
-pub fn open_folder(folder: &Path) -> Result<Box<dyn Lmm>> {
-    let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    open_named(folder, &name)
-}
-
-/// [`open_folder`] under another name than the folder's, for folders with names that say nothing.
-///
-/// # Errors
-/// As [`open_folder`].
-pub fn open_named(folder: &Path, name: &str) -> Result<Box<dyn Lmm>> {
+/// A family that is not supported; whatever is missing or does not fit, by name; more memory than there is; options that
+/// nano does not have.
+pub fn open_folder(folder: &Path, name: Option<&str>, options: &OpenOptions) -> Result<Box<dyn Lmm>> {
     if family(folder)?.is_none() {
+        options.check_nano()?;
         return Ok(Box::new(Nano::from_folder(folder)?));
     }
-    memory::check(folder, name)?;
-    let mut published = Published::open(folder, &Device::Cpu)?;
+    let own = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let name = name.unwrap_or(&own);
+    memory::check(folder, name, options)?;
+    let mut published = Published::open(folder, options)?;
     name.clone_into(&mut published.info.name);
     Ok(Box::new(published))
 }
@@ -61,6 +57,15 @@ pub fn family(folder: &Path) -> Result<Option<Family>> {
     }
 }
 
+/// The frames behind the motion features of a video.
+fn motion_clips(video: &Video, options: &WatchOptions, progress: &dyn Fn(f64)) -> Result<(Clips, Vec<Rgb>)> {
+    let mut clips = None;
+    let select = |total, fps| Ok(clips.insert(Clips::of(total, fps)).indices.clone());
+    let chosen = choose(video, options, select, &|picture| squeeze(&picture), progress)?;
+    let clips = clips.ok_or_else(|| Error::Input("a video without frames".into()))?;
+    Ok((clips, chosen.pictures))
+}
+
 impl Published {
     fn video<'w>(&self, watched: &'w Watched) -> Result<&'w VideoTokens> {
         match &watched.features {
@@ -75,16 +80,33 @@ impl Lmm for Published {
         &self.info
     }
 
+    fn device(&self) -> &str {
+        &self.processor
+    }
+
     fn watch(&self, video: &mut Video, options: &WatchOptions, progress: &dyn Fn(f64)) -> Result<Watched> {
         let started = Instant::now();
         let video = video.clone().with_threads(options.threads);
-        let select = |total, fps| self.select_frames(total, fps, options.frames);
-        let chosen = choose(&video, options, select, progress)?;
+        let select = |total, fps| self.network.select_frames(total, fps, options.frames);
+        let share = if self.network.motion_tower().is_some() { 0.5 } else { 1.0 };
+        let chosen = choose(&video, options, select, &Ok, &|done| progress(share * done))?;
+        let clips = match self.network.motion_tower() {
+            Some(_) => Some(motion_clips(&video, options, &|done| progress(share + share * done))?),
+            None => None,
+        };
         let decode_secs = started.elapsed().as_secs_f64();
         let started = Instant::now();
-        let tokens = self.look(&chosen.pictures, &chosen.clock_secs)?;
+        let mut tokens = self.network.look(&chosen.pictures, &chosen.clock_secs)?;
+        if let Some((clips, frames)) = clips {
+            tokens = self.network.with_motion(tokens, &clips, &frames)?;
+        }
         let mut warnings = video.info().warnings.clone();
         warnings.extend(chosen.warnings);
+        if self.network.lacks_motion() {
+            warnings.push(format!(
+                "judged without motion features: their network is neither in {MOTION_FILE} beside the checkpoint nor in a pulled vqathinker"
+            ));
+        }
         if !self.unused_tensors().is_empty() {
             let unused = self.unused_tensors();
             warnings.push(format!(
@@ -104,17 +126,36 @@ impl Lmm for Published {
     }
 
     fn compare(&self, a: &Watched, b: &Watched, options: &JudgeOptions) -> Result<PairJudgement> {
+        self.compare_aloud(a, b, options, &|_| ())
+    }
+
+    fn score(&self, video: &Watched, options: &JudgeOptions) -> Result<ScoreJudgement> {
+        self.score_aloud(video, options, &|_| ())
+    }
+
+    fn compare_aloud(
+        &self,
+        a: &Watched,
+        b: &Watched,
+        options: &JudgeOptions,
+        say: &dyn Fn(&str),
+    ) -> Result<PairJudgement> {
         let started = Instant::now();
         let (a, b) = (self.video(a)?, self.video(b)?);
         let forward = weigh(&self.compare(a, b)?);
         let backward = if options.single_order { None } else { Some(weigh(&self.compare(b, a)?)) };
         let (judged, order_agreement) = join(forward, backward);
         let rationale =
-            if options.rationale { Some(self.describe_pair(a, b, MAX_NEW_TOKENS)?) } else { None };
+            if options.rationale { Some(self.describe_pair(a, b, MAX_NEW_TOKENS, say)?) } else { None };
         Ok(judged.judgement(order_agreement, rationale, started))
     }
 
-    fn score(&self, video: &Watched, options: &JudgeOptions) -> Result<ScoreJudgement> {
+    fn score_aloud(
+        &self,
+        video: &Watched,
+        options: &JudgeOptions,
+        say: &dyn Fn(&str),
+    ) -> Result<ScoreJudgement> {
         let started = Instant::now();
         let tokens = self.video(video)?;
         let grades = if options.rationale || self.writes_scores() { None } else { self.grade(tokens)? };
@@ -124,7 +165,7 @@ impl Lmm for Published {
                 (mean, sd, None)
             }
             None => {
-                let written = Self::score(self, tokens, MAX_NEW_TOKENS, |_| ())?;
+                let written = Self::score(self, tokens, MAX_NEW_TOKENS, say)?;
                 match written.score {
                     Reading::Value(score) => {
                         (score, WRITTEN_SCORE_SD, written.rationale.or(Some(written.text)))

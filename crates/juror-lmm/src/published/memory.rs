@@ -1,16 +1,17 @@
 //! How much memory a checkpoint takes, told from its configuration and the headers of its files, before any weight is read.
 //!
-//! On a CPU all weights become f32 whatever their type in the files. To them come the largest tensor once more (it is
-//! converted), and for [`TOKENS`] tokens the keys and values of all layers and the activations of one layer, of the decoder
+//! On a CPU the matrices of linear layers and embedding tables are kept in the precision asked for, all other tensors in
+//! f32, whatever their type in the files. To them come the largest tensor once more in f32 (it is converted), and for [`TOKENS`] tokens the keys and values of all layers and the activations of one layer, of the decoder
 //! and of the vision tower (four patches a token). All but the weights is an estimate; it is small beside them for models
 //! of several billion parameters. Left out: decoding of the videos, and towers that `config.json` does not describe.
 
 use std::path::Path;
 
 use juror_nn::memory::MachineMemory;
+use juror_nn::packed::WeightPrecision;
 use serde_json::Value;
 
-use super::Family;
+use super::{Family, OpenOptions, Processor};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 
@@ -33,26 +34,44 @@ pub struct Need {
 }
 
 impl Need {
-    /// Of the checkpoint in a folder.
+    /// Of the checkpoint in a folder, on a CPU, in one precision.
     ///
     /// # Errors
     /// A family that is not supported; files that are missing or broken.
-    pub fn of_folder(folder: &Path) -> Result<Self> {
-        Family::detect(folder)?;
-        let config: Value = crate::config::read(&folder.join("config.json"))?;
-        Ok(Self::of(&config, Checkpoint::open(folder)?.shapes().values()))
+    pub fn of_folder(folder: &Path, precision: WeightPrecision) -> Result<Self> {
+        Ok(Self::of_each(folder, &[precision])?[0])
     }
 
-    fn of<'s>(config: &Value, shapes: impl Iterator<Item = &'s Vec<usize>>) -> Self {
-        let (mut parameters, mut largest) = (0u64, 0u64);
+    /// Of the checkpoint in a folder, on a CPU, in each of these precisions.
+    ///
+    /// # Errors
+    /// As [`Self::of_folder`].
+    pub fn of_each(folder: &Path, precisions: &[WeightPrecision]) -> Result<Vec<Self>> {
+        Family::detect(folder)?;
+        let config: Value = crate::config::read(&folder.join("config.json"))?;
+        let checkpoint = Checkpoint::open(folder)?;
+        let shapes = || checkpoint.shapes().values().map(Vec::as_slice);
+        Ok(precisions.iter().map(|&precision| Self::of(&config, shapes(), precision)).collect())
+    }
+
+    /// Of tensors of these shapes and the values of `config.json`.
+    pub fn of<'s>(
+        config: &Value,
+        shapes: impl Iterator<Item = &'s [usize]>,
+        precision: WeightPrecision,
+    ) -> Self {
+        let (mut parameters, mut weights, mut largest) = (0u64, 0u64, 0u64);
         for shape in shapes {
             let count = shape.iter().fold(1u64, |product, &side| product.saturating_mul(side as u64));
             parameters = parameters.saturating_add(count);
             largest = largest.max(count);
+            weights = weights.saturating_add(match *shape {
+                [outputs, inputs] => precision.bytes(outputs as u64, inputs as u64),
+                _ => count.saturating_mul(F32),
+            });
         }
         let per_token = per_token(config).saturating_mul(TOKENS);
-        let work = largest.saturating_add(per_token).saturating_mul(F32);
-        Self { parameters, weights: parameters.saturating_mul(F32), work }
+        Self { parameters, weights, work: largest.saturating_add(per_token).saturating_mul(F32) }
     }
 
     /// All of it, bytes.
@@ -84,15 +103,27 @@ fn per_token(config: &Value) -> u64 {
     cache.saturating_add(widest(text)).saturating_add(tower)
 }
 
-/// Fails where the machine says that it has less memory than the checkpoint takes.
+/// Fails where the machine says that it has less memory than the checkpoint takes, and tells what would fit. The memory
+/// of GPUs is not looked at.
 ///
 /// # Errors
 /// [`Error::Memory`], and those of [`Need::of_folder`].
-pub fn check(folder: &Path, name: &str) -> Result<()> {
-    let needed = Need::of_folder(folder)?.total();
+pub fn check(folder: &Path, name: &str, options: &OpenOptions) -> Result<()> {
+    if options.processor != Processor::Cpu {
+        return Ok(());
+    }
+    let asked = options.precision()?;
+    let needs = Need::of_each(folder, &WeightPrecision::ALL)?;
+    let each = || WeightPrecision::ALL.into_iter().zip(needs.iter().map(Need::total));
+    let needed = each().find(|(precision, _)| *precision == asked).map_or(0, |(_, total)| total);
     match MachineMemory::now() {
         Some(machine) if machine.available < needed => {
-            Err(Error::Memory { name: name.to_owned(), needed, available: machine.available })
+            let fits = each().find(|(_, total)| *total <= machine.available);
+            let advice = match fits {
+                Some((precision, total)) => format!("--precision {precision} takes {}", gib(total)),
+                None => "no precision fits; take a smaller model or a machine with more".to_owned(),
+            };
+            Err(Error::Memory { name: name.to_owned(), needed, available: machine.available, advice })
         }
         _ => Ok(()),
     }
@@ -112,14 +143,23 @@ mod tests {
         let config = serde_json::json!({ "vision_config": { "hidden_size": 8, "intermediate_size": 10 },
             "text_config": { "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
             "num_hidden_layers": 3, "intermediate_size": 200 } });
-        let need = Need::of(&config, [vec![10, 20], vec![300]].iter());
+        let shapes: [&[usize]; 2] = [&[10, 20], &[300]];
+        let need = |precision| Need::of(&config, shapes.into_iter(), precision);
+        let f32 = need(WeightPrecision::F32);
         // 3 layers of 2 heads of 16, keys and values; three times the feed-forward; six times the width of 4 patches.
         let per_token = 3 * 2 * 16 * 2 + 3 * 200 + 4 * 6 * 8;
-        assert_eq!(need.parameters, 500);
-        assert_eq!(need.weights, 2000);
-        assert_eq!(need.work, 4 * (300 + 8192 * per_token));
-        assert_eq!(need.total(), need.weights + need.work);
+        assert_eq!(f32.parameters, 500);
+        assert_eq!(f32.weights, 2000);
+        assert_eq!(f32.work, 4 * (300 + 8192 * per_token));
+        assert_eq!(f32.total(), f32.weights + f32.work);
+        // One panel of 16 outputs with one group of 32 inputs, of values and scales; the vector stays as it is.
+        assert_eq!(need(WeightPrecision::Bf16).weights, 16 * 32 * 2 + 1200);
+        assert_eq!(need(WeightPrecision::Int8).weights, 16 * 32 + 16 * 2 + 1200);
+        assert_eq!(need(WeightPrecision::Int4).weights, 16 * 32 / 2 + 16 * 2 + 1200);
         let lying = serde_json::json!({ "hidden_size": u64::MAX, "num_hidden_layers": u64::MAX });
-        assert_eq!(Need::of(&lying, [vec![usize::MAX, 2]].iter()).total(), u64::MAX);
+        for precision in WeightPrecision::ALL {
+            let shape: &[usize] = &[usize::MAX, 2];
+            assert_eq!(Need::of(&lying, [shape].into_iter(), precision).total(), u64::MAX);
+        }
     }
 }

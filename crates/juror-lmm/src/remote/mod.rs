@@ -191,7 +191,7 @@ impl Lmm for Remote {
                 let select = |total: usize, fps: f64| {
                     frames::internvl(total - 1, options.frames.unwrap_or(FRAMES).min(total), fps, None)
                 };
-                let chosen = choose(&video, options, select, progress)?;
+                let chosen = choose(&video, options, select, &Ok, progress)?;
                 let decode_secs = started.elapsed().as_secs_f64();
                 warnings.extend(chosen.warnings);
                 let urls: Result<Vec<String>> = chosen.pictures.iter().map(picture_url).collect();

@@ -1,6 +1,6 @@
 //! Sampling, rollouts, stop tokens and log-probabilities, on the tiny InternVL3.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use juror_lmm::checkpoint::canonical;
 use juror_lmm::decoder::{Decoder, Input};
 use juror_lmm::generate::{Completion, Options, generate, graded_preference, log_probs, word_probabilities};
@@ -8,11 +8,11 @@ use juror_lmm::internvl3::{Config, InternVl3};
 use juror_lmm::sequence::{Batch, Prefill};
 use juror_nn::sampling::Sampling;
 
-use crate::support::Fixture;
+use crate::support::{Fixture, device};
 
 fn model(fixture: &Fixture) -> InternVl3 {
     let config: Config = fixture.config();
-    InternVl3::load(&config, None, fixture.checkpoint().var_builder(canonical, DType::F32, &Device::Cpu))
+    InternVl3::load(&config, None, fixture.checkpoint().var_builder(canonical, DType::F32, &device()))
         .unwrap()
 }
 
@@ -21,7 +21,7 @@ fn prompts(fixture: &Fixture, decoder: &Decoder, which: &[usize]) -> Prefill {
     let ids = Fixture::rows(fixture.input("input_ids")).remove(0);
     let all = [ids[..7].to_vec(), ids[..12].iter().rev().copied().collect()];
     let rows: Vec<Vec<u32>> = which.iter().map(|&i| all[i].clone()).collect();
-    Prefill::plain(decoder, &Batch::left_padded(&rows, 0), u32::MAX, None, &Device::Cpu).unwrap()
+    Prefill::plain(decoder, &Batch::left_padded(&rows, 0), u32::MAX, None, &device()).unwrap()
 }
 
 fn sampled(seed: u64) -> Options {
@@ -111,7 +111,7 @@ fn log_probabilities_have_gradients() {
     let norm = grads.get(&embeds).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
     assert!(norm > 0.0 && norm.is_finite());
     // Against a finite difference along one direction.
-    let direction = Tensor::randn(0f32, 1f32, embeds.shape(), &Device::Cpu).unwrap();
+    let direction = Tensor::randn(0f32, 1f32, embeds.shape(), &device()).unwrap();
     let along =
         (grads.get(&embeds).unwrap() * &direction).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
     let step = 1e-3f64;

@@ -10,14 +10,14 @@ use juror_lmm::sequence::Prefill;
 use juror_lmm::slowfast::SlowFast;
 use serde::Deserialize;
 
-use crate::support::{Fixture, TOLERANCE, complete};
+use crate::support::{Fixture, TOLERANCE, complete, device};
 
 fn load(fixture: &Fixture, layout: Layout, motion: Option<&Motion>) -> InternVl3 {
     let config: Config = fixture.config();
     let checkpoint = fixture.checkpoint();
     let needed = describe(|vb| InternVl3::load(&config, motion, vb)).unwrap();
     complete(&checkpoint, &needed, layout, |_| false);
-    InternVl3::load(&config, motion, checkpoint.var_builder(layout, DType::F32, &Device::Cpu)).unwrap()
+    InternVl3::load(&config, motion, checkpoint.var_builder(layout, DType::F32, &device())).unwrap()
 }
 
 fn thinker(fixture: &Fixture) -> (InternVl3, Motion) {
@@ -53,7 +53,7 @@ fn golden_internvl3_motion() {
     let (model, motion) = thinker(&fixture);
     let frames = fixture.input("pixel_values");
     let clip = frames.transpose(0, 1).unwrap().contiguous().unwrap().unsqueeze(0).unwrap();
-    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &Device::Cpu);
+    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &device());
     let tower = SlowFast::load(&motion.slowfast, vb.pp("slowfast_model").pp("feature_extraction")).unwrap();
     let features =
         tower.forward(&SlowFast::pack(&clip, motion.slow_frames_divisor).unwrap(), |_, _| ()).unwrap();
@@ -71,7 +71,7 @@ fn golden_internvl3_language() {
     let tokens = model.video_tokens(fixture.input("pixel_values")).unwrap();
     let batch = fixture.batch("input_ids", None);
     let lm = &model.language_model;
-    let prefill = Prefill::plain(lm, &batch, context_id(&fixture), Some(&tokens), &Device::Cpu).unwrap();
+    let prefill = Prefill::plain(lm, &batch, context_id(&fixture), Some(&tokens), &device()).unwrap();
     fixture.close("inputs_embeds", &prefill.embeds);
     fixture.language(lm, &prefill);
 }
@@ -105,7 +105,7 @@ fn golden_internvl3_greedy() {
 fn golden_internvl3_norm_epsilons() {
     let fixture = Fixture::open("internvl3");
     let config: Config = fixture.config();
-    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &Device::Cpu);
+    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &device());
     for (path, eps) in [
         ("vision_model.encoder.layers.0.norm1", config.vision_config.layer_norm_eps),
         ("mlp1.0", 1e-5),
@@ -165,7 +165,7 @@ fn golden_internvl3_hf_layout() {
         &batch,
         config.image_token_id.unwrap(),
         Some(&features.flatten_to(1).unwrap()),
-        &Device::Cpu,
+        &device(),
     )
     .unwrap();
     fixture.close("inputs_embeds", &prefill.embeds);

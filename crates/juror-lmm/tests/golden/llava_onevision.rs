@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, DType, Tensor};
 use juror_lmm::checkpoint::{Checkpoint, Source, canonical, describe};
 use juror_lmm::decoder::Input;
 use juror_lmm::layers::{LayerNorm, RmsNorm};
@@ -10,17 +10,17 @@ use juror_lmm::llava_onevision::{Config, LlavaOneVision, OriginalConfig, origina
 use juror_lmm::sequence::Prefill;
 use serde::Deserialize;
 
-use crate::support::{Fixture, complete, tensors};
+use crate::support::{Fixture, complete, device, tensors};
 
 const FAMILY: &str = "llava_onevision";
 
 fn load(fixture: &Fixture) -> (LlavaOneVision, Config) {
     let config: Config = fixture.config();
     let checkpoint = fixture.checkpoint();
-    let needed = describe(|vb| LlavaOneVision::load(&config, false, vb)).unwrap();
+    let needed = describe(|vb| LlavaOneVision::load(&config, None, vb)).unwrap();
     complete(&checkpoint, &needed, canonical, |_| false);
-    let vb = checkpoint.var_builder(canonical, DType::F32, &Device::Cpu);
-    (LlavaOneVision::load(&config, false, vb).unwrap(), config)
+    let vb = checkpoint.var_builder(canonical, DType::F32, &device());
+    (LlavaOneVision::load(&config, None, vb).unwrap(), config)
 }
 
 /// Tokens of videos `[videos, frames, 3, size, size]`, one after the other.
@@ -57,23 +57,23 @@ fn golden_llava_onevision_language_and_greedy() {
     let (first, second) = (videos.get(0).unwrap(), videos.get(1).unwrap());
     let two = tokens(&model, &[first.clone(), second.clone()]);
     let prefill =
-        Prefill::plain(lm, &fixture.batch("input_ids", None), video_id, Some(&two), &Device::Cpu).unwrap();
+        Prefill::plain(lm, &fixture.batch("input_ids", None), video_id, Some(&two), &device()).unwrap();
     fixture.close("inputs_embeds", &prefill.embeds);
     fixture.language(lm, &prefill);
     fixture.greedy("", lm, &prefill);
 
     let reversed: Vec<u32> = (0..second.dim(0).unwrap() as u32).rev().collect();
-    let reversed = second.index_select(&Tensor::new(reversed, &Device::Cpu).unwrap(), 0).unwrap();
+    let reversed = second.index_select(&Tensor::new(reversed, &device()).unwrap(), 0).unwrap();
     let three = tokens(&model, &[first, second, reversed]);
     let batch = fixture.batch("batch_input_ids", Some("batch_attention_mask"));
-    fixture.greedy("batch_", lm, &Prefill::plain(lm, &batch, video_id, Some(&three), &Device::Cpu).unwrap());
+    fixture.greedy("batch_", lm, &Prefill::plain(lm, &batch, video_id, Some(&three), &device()).unwrap());
 }
 
 #[test]
 fn golden_llava_onevision_norm_epsilons() {
     let fixture = Fixture::open(FAMILY);
     let config: Config = fixture.config();
-    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &Device::Cpu);
+    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &device());
     let layer = "vision_tower.vision_model.encoder.layers.0.layer_norm1";
     let name = format!("probe.model.{layer}");
     let width = fixture.output(&name).dim(D::Minus1).unwrap();
@@ -117,16 +117,16 @@ fn golden_llava_onevision_original_layout() {
     candle_core::safetensors::save(&renamed, folder.path().join("model.safetensors")).unwrap();
     let config: Config = fixture.config();
     let checkpoint = std::sync::Arc::new(Checkpoint::open(folder.path()).unwrap());
-    let needed = describe(|vb| LlavaOneVision::load(&config, false, vb)).unwrap();
+    let needed = describe(|vb| LlavaOneVision::load(&config, None, vb)).unwrap();
     complete(&checkpoint, &needed, original_layout, |_| false);
-    let vb = checkpoint.var_builder(original_layout, DType::F32, &Device::Cpu);
-    let model = LlavaOneVision::load(&config, false, vb).unwrap();
+    let vb = checkpoint.var_builder(original_layout, DType::F32, &device());
+    let model = LlavaOneVision::load(&config, None, vb).unwrap();
     let videos = fixture.input("pixel_values_videos");
     let both = tokens(&model, &[videos.get(0).unwrap(), videos.get(1).unwrap()]);
     let batch = fixture.batch("input_ids", None);
     let lm = &model.language_model;
     let prefill =
-        Prefill::plain(lm, &batch, config.video_token_index.unwrap(), Some(&both), &Device::Cpu).unwrap();
+        Prefill::plain(lm, &batch, config.video_token_index.unwrap(), Some(&both), &device()).unwrap();
     let input = Input { embeds: &prefill.embeds, positions: &prefill.positions, after_layer: &[] };
     let hidden = lm.forward(&input, &prefill.pads, None, |_, _| ()).unwrap();
     fixture.compare("logits", &lm.logits(&hidden).unwrap(), 3e-4, false);
@@ -143,15 +143,14 @@ fn golden_llava_onevision_full_size_names() {
     }))
     .unwrap();
     let config = config.convert().unwrap();
-    let ours: BTreeMap<String, (String, Vec<usize>)> =
-        describe(|vb| LlavaOneVision::load(&config, false, vb))
-            .unwrap()
-            .into_iter()
-            .map(|spec| match original_layout(&spec.name) {
-                Source::Name(original) => (original, (spec.name, spec.shape)),
-                Source::Rows(_) => panic!("{} is split", spec.name),
-            })
-            .collect();
+    let ours: BTreeMap<String, (String, Vec<usize>)> = describe(|vb| LlavaOneVision::load(&config, None, vb))
+        .unwrap()
+        .into_iter()
+        .map(|spec| match original_layout(&spec.name) {
+            Source::Name(original) => (original, (spec.name, spec.shape)),
+            Source::Rows(_) => panic!("{} is split", spec.name),
+        })
+        .collect();
     let theirs: BTreeMap<String, (String, Vec<usize>)> =
         names.original.into_iter().map(|(original, full)| (original, (full.hf, full.shape))).collect();
     assert_eq!(ours, theirs);

@@ -4,110 +4,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use candle_nn::VarBuilder;
 use juror_lmm::answer::Reading;
-use juror_lmm::checkpoint::{TensorSpec, describe};
-use juror_lmm::error::{Error, Result};
-use juror_lmm::internvl3::{InternVl3, Motion};
-use juror_lmm::llava_onevision::LlavaOneVision;
+use juror_lmm::checkpoint::TensorSpec;
+use juror_lmm::error::Error;
 use juror_lmm::preprocess::resize::{Arithmetic, resize};
-use juror_lmm::prompt::{GRADES, LEVELS};
-use juror_lmm::published::{Family, Published, open_folder};
-use juror_lmm::qwen2_5_vl::Qwen25Vl;
-use juror_lmm::qwen3_vl::Qwen3Vl;
+use juror_lmm::published::random::{Known, Scale};
+use juror_lmm::published::{Family, OpenOptions, Published, open_folder};
 use juror_lmm::{JudgeOptions, WatchOptions};
 use juror_media::distort::Chain;
 use juror_media::encode::{EncodeOptions, Encoder};
 use juror_media::scenes::{self, Scene};
 use juror_media::{Frame, Rgb, TimeWindow, Video};
-use juror_nn::params::{Init, Params};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::support::{Fixture, folder};
-
-/// A tiny random checkpoint in two shards, with the fixture's tokenizer and the five levels added to it.
-fn checkpoint(family: &str) -> TempDir {
-    let mut config: Value = Fixture::open(family).config();
-    let text = ["text_config", "llm_config"].into_iter().find(|key| config.get(key).is_some());
-    match text {
-        Some(key) => config[key]["vocab_size"] = json!(737),
-        None => config["vocab_size"] = json!(737),
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let tokenizer = tokenizer(dir.path());
-    for (key, token) in [("video_token_id", "<|video_pad|>"), ("video_token_index", "<video>")] {
-        if config.get(key).is_some() {
-            config[key] = json!(tokenizer[token]);
-        }
-    }
-    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-    let needed = match family {
-        "internvl3" => needed(&config, |config, vb| InternVl3::load(config, None, vb)),
-        "llava_onevision" => needed(&config, |config, vb| LlavaOneVision::load(config, false, vb)),
-        "qwen2_5_vl" => needed(&config, Qwen25Vl::load),
-        "qwen3_vl" => needed(&config, Qwen3Vl::load),
-        other => panic!("no family {other}"),
-    };
-    write_shards(dir.path(), &random(&needed));
-    dir
-}
-
-fn needed<C: DeserializeOwned, M>(
-    config: &Value,
-    load: impl Fn(&C, VarBuilder<'static>) -> Result<M>,
-) -> Vec<TensorSpec> {
-    let config: C = serde_json::from_value(config.clone()).unwrap();
-    describe(|vb| load(&config, vb)).unwrap()
-}
-
-fn tokenizer(dir: &Path) -> BTreeMap<String, u32> {
-    let text = std::fs::read_to_string(folder("tokenizer").join("tokenizer.json")).unwrap();
-    let mut tokenizer: Value = serde_json::from_str(&text).unwrap();
-    let added = tokenizer["added_tokens"].as_array_mut().unwrap();
-    let next = added.iter().map(|t| t["id"].as_u64().unwrap()).max().unwrap() + 1;
-    for (i, word) in LEVELS.iter().chain(&GRADES).enumerate() {
-        added.push(json!({ "id": next + i as u64, "content": word, "single_word": false, "lstrip": false,
-            "rstrip": false, "normalized": false, "special": false }));
-    }
-    let ids = added
-        .iter()
-        .map(|t| (t["content"].as_str().unwrap().to_owned(), t["id"].as_u64().unwrap() as u32))
-        .collect();
-    std::fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
-    ids
-}
-
-fn random(needed: &[TensorSpec]) -> BTreeMap<String, Tensor> {
-    let params = Params::seeded_inference(11, &Device::Cpu);
-    let tensor = |spec: &TensorSpec| {
-        let init = match (spec.shape.len(), spec.name.ends_with("bias")) {
-            (1, false) => Init::Ones,
-            (1, true) => Init::Zeros,
-            _ => Init::Normal(0.08),
-        };
-        params.get_or_init(&spec.name, spec.shape.clone(), init).unwrap()
-    };
-    needed.iter().map(|spec| (spec.name.clone(), tensor(spec))).collect()
-}
-
-fn write_shards(dir: &Path, tensors: &BTreeMap<String, Tensor>) {
-    let mut map = BTreeMap::new();
-    for shard in 0..2 {
-        let file = format!("model-{:05}-of-00002.safetensors", shard + 1);
-        let part: HashMap<String, Tensor> = tensors
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| i % 2 == shard)
-            .map(|(_, (k, v))| (k.clone(), v.clone()))
-            .collect();
-        map.extend(part.keys().map(|name| (name.clone(), file.clone())));
-        candle_core::safetensors::save(&part, dir.join(file)).unwrap();
-    }
-    let index = json!({ "metadata": { "total_size": 0 }, "weight_map": map });
-    std::fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
-}
+use crate::support::Fixture;
+use crate::tiny::{SHARD, checkpoint, write_shards};
 
 fn pictures() -> Vec<Rgb> {
     let fixture = Fixture::open("preprocessing");
@@ -119,7 +30,7 @@ fn pictures() -> Vec<Rgb> {
 
 fn judge(family: &str, expected: Family) {
     let dir = checkpoint(family);
-    let judge = Published::open(dir.path(), &Device::Cpu).unwrap();
+    let judge = Published::open(dir.path(), &OpenOptions::default()).unwrap();
     assert_eq!(judge.family(), expected);
     assert!(judge.unused_tensors().is_empty());
     let sharp = pictures();
@@ -127,11 +38,11 @@ fn judge(family: &str, expected: Family) {
     let small = |p: &Rgb| resize(p, p.width() / 4, p.height() / 4, Arithmetic::Pil).unwrap();
     let soft: Vec<Rgb> =
         sharp.iter().map(|p| resize(&small(p), p.width(), p.height(), Arithmetic::Pil).unwrap()).collect();
-    let chosen = judge.select_frames(sharp.len(), 2.0, None).unwrap();
+    let chosen = judge.network().select_frames(sharp.len(), 2.0, None).unwrap();
     assert!(!chosen.is_empty() && chosen.iter().all(|&i| i < sharp.len()));
     let look = |video: &[Rgb]| {
         let seconds: Vec<f64> = (0..video.len()).map(|i| i as f64 / 2.0).collect();
-        judge.look(video, &seconds).unwrap()
+        judge.network().look(video, &seconds).unwrap()
     };
     let (a, b) = (look(&sharp), look(&soft));
     let forward = judge.compare(&a, &b).unwrap();
@@ -184,7 +95,7 @@ fn published_checkpoints_judge_files_as_every_judge_does() {
     write(&paths[1], &soft);
     for family in ["internvl3", "llava_onevision", "qwen2_5_vl", "qwen3_vl"] {
         let dir = checkpoint(family);
-        let judge = open_folder(dir.path()).unwrap();
+        let judge = open_folder(dir.path(), None, &OpenOptions::default()).unwrap();
         assert_eq!(judge.info().sha256.len(), 64);
         let watch = |path: &Path, options: &WatchOptions| {
             judge
@@ -225,7 +136,7 @@ fn published_checkpoints_judge_files_as_every_judge_does() {
 }
 
 fn error(dir: &Path) -> Error {
-    match Published::open(dir, &Device::Cpu) {
+    match Published::open(dir, &OpenOptions::default()) {
         Err(error) => error,
         Ok(_) => panic!("opened"),
     }
@@ -235,8 +146,6 @@ fn read_shard(dir: &Path, shard: &str) -> HashMap<String, Tensor> {
     candle_core::safetensors::load(dir.join(shard), &Device::Cpu).unwrap()
 }
 
-const SHARD: &str = "model-00001-of-00002.safetensors";
-
 #[test]
 fn missing_misshapen_and_extra_tensors_are_listed() {
     let dir = checkpoint("qwen3_vl");
@@ -245,7 +154,10 @@ fn missing_misshapen_and_extra_tensors_are_listed() {
     let mut tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
     tensors.insert("extra.weight".into(), Tensor::zeros(2, candle_core::DType::F32, &Device::Cpu).unwrap());
     write_shards(dir.path(), &tensors);
-    assert_eq!(Published::open(dir.path(), &Device::Cpu).unwrap().unused_tensors(), ["extra.weight"]);
+    assert_eq!(
+        Published::open(dir.path(), &OpenOptions::default()).unwrap().unused_tensors(),
+        ["extra.weight"]
+    );
 
     tensors.remove("lm_head.weight");
     let norm = "model.language_model.norm.weight";
@@ -274,6 +186,19 @@ fn broken_files_are_told_by_name() {
     noise[8..40].fill(b'x');
     std::fs::write(&shard, &noise).unwrap();
     assert!(error(dir.path()).to_string().contains("header"));
+    // A header whose length is right and whose offsets or shapes lie.
+    let header = |from: &str, to: &str| {
+        let length = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+        let text = String::from_utf8(whole[8..8 + length].to_vec()).unwrap();
+        assert!(text.contains(from) && from.len() == to.len(), "{text}");
+        let changed = [&whole[..8], text.replacen(from, to, 1).as_bytes(), &whole[8 + length..]].concat();
+        std::fs::write(&shard, changed).unwrap();
+        error(dir.path()).to_string()
+    };
+    let offsets = header("\"data_offsets\":[0,", "\"data_offsets\":[4,");
+    assert!(offsets.contains(SHARD) || offsets.contains("safetensors"), "{offsets}");
+    let dtype = header("\"dtype\":\"F32\"", "\"dtype\":\"F64\"");
+    assert!(dtype.contains("safetensors"), "{dtype}");
     std::fs::remove_file(&shard).unwrap();
     assert!(error(dir.path()).to_string().contains(SHARD));
     std::fs::write(&shard, &whole).unwrap();
@@ -306,6 +231,8 @@ fn a_configuration_that_lies_is_told_by_key() {
     assert!(sections.contains("mrope_section"), "{sections}");
     let layers = with(&|c| c["text_config"]["num_hidden_layers"] = json!(5));
     assert!(layers.contains("model.language_model.layers.4."), "{layers}");
+    let endless = with(&|c| c["text_config"]["num_hidden_layers"] = json!(1_000_000_000));
+    assert!(endless.contains("text_config.num_hidden_layers") && endless.contains("1000"), "{endless}");
     let family = with(&|c| c["model_type"] = json!("llama"));
     assert!(family.contains("llama") && family.contains("qwen3_vl"), "{family}");
 }
@@ -322,6 +249,26 @@ fn a_tokenizer_of_another_model_is_told_by_token() {
 }
 
 #[test]
+fn a_template_with_an_error_is_told() {
+    let dir = checkpoint("qwen3_vl");
+    let template = dir.path().join("chat_template.jinja");
+    std::fs::write(&template, "{% for message in messages %}{{ message.role }").unwrap();
+    let unclosed = error(dir.path()).to_string();
+    assert!(unclosed.contains("chat template"), "{unclosed}");
+    // One that fails only when it is rendered, and one that drops the video.
+    let render = |text: &str| {
+        std::fs::write(&template, text).unwrap();
+        let judge = Published::open(dir.path(), &OpenOptions::default()).unwrap();
+        let video = judge.network().look(&pictures()[..2], &[0.0, 0.5]).unwrap();
+        judge.score_prompt(&video).unwrap_err().to_string()
+    };
+    let raised = render("{{ raise_exception('no such role') }}");
+    assert!(raised.contains("no such role"), "{raised}");
+    let dropped = render("{{ messages[0].role }}");
+    assert!(dropped.contains("places for media"), "{dropped}");
+}
+
+#[test]
 fn an_adapter_is_merged_or_refused() {
     let dir = checkpoint("internvl3");
     let adapter = tempfile::tempdir().unwrap();
@@ -330,6 +277,7 @@ fn an_adapter_is_merged_or_refused() {
         json!({ "r": 2, "lora_alpha": 6 }).to_string(),
     )
     .unwrap();
+    let adapted = OpenOptions { adapter: Some(adapter.path().to_owned()), ..OpenOptions::default() };
     let module = "language_model.model.layers.0.self_attn.q_proj";
     let original = juror_lmm::checkpoint::Checkpoint::open(dir.path()).unwrap();
     let weight = original.tensor(&format!("{module}.weight"), &Device::Cpu).unwrap();
@@ -351,11 +299,11 @@ fn an_adapter_is_merged_or_refused() {
     let got = merged.tensor(&format!("{module}.weight"), &Device::Cpu).unwrap();
     let difference = (got - (weight + update).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
     assert!(difference.to_scalar::<f32>().unwrap() < 1e-6);
-    assert!(Published::open_adapted(dir.path(), Some(adapter.path()), &Device::Cpu).is_ok());
+    assert!(Published::open(dir.path(), &adapted).is_ok());
 
     let refused = |module: &str, out: usize| {
         save(module, out);
-        match Published::open_adapted(dir.path(), Some(adapter.path()), &Device::Cpu) {
+        match Published::open(dir.path(), &adapted) {
             Err(error) => error.to_string(),
             Ok(_) => panic!("opened"),
         }
@@ -364,44 +312,19 @@ fn an_adapter_is_merged_or_refused() {
     assert!(refused(module, out + 1).contains("update"));
 }
 
-fn parameters(needed: &[TensorSpec]) -> usize {
-    needed.iter().map(|spec| spec.shape.iter().product::<usize>()).sum()
-}
-
 /// The sizes of the published `config.json` files must give the published numbers of parameters.
 #[test]
 fn full_size_models_have_the_published_number_of_parameters() {
-    let internvl3 = json!({
-        "vision_config": { "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
-            "num_attention_heads": 16, "image_size": 448, "patch_size": 14 },
-        "llm_config": { "hidden_size": 3584, "intermediate_size": 18944, "num_attention_heads": 28,
-            "num_key_value_heads": 4, "num_hidden_layers": 28, "vocab_size": 151_674, "tie_word_embeddings": false },
-    });
-    let plain = needed(&internvl3, |config, vb| InternVl3::load(config, None, vb));
-    assert_eq!(parameters(&plain), 7_944_373_760, "InternVL3-8B");
-    let thinker = needed(&internvl3, |config, vb| InternVl3::load(config, Some(&Motion::test()), vb));
+    let parameters = |known: Known| -> usize {
+        let tensors = known.tensors(Scale::Full).unwrap();
+        tensors.iter().map(|spec| spec.shape.iter().product::<usize>()).sum()
+    };
+    assert_eq!(parameters(Known::InternVl3), 7_944_373_760, "InternVL3-8B");
+    assert_eq!(parameters(Known::Qwen25Vl), 8_292_166_656, "Qwen2.5-VL-7B");
+    assert_eq!(parameters(Known::Qwen3Vl), 4_437_815_808, "Qwen3-VL-4B");
+    let plain = Known::InternVl3.tensors(Scale::Full).unwrap();
+    let thinker = Known::VqaThinker.tensors(Scale::Full).unwrap();
     let added: Vec<&TensorSpec> = thinker.iter().filter(|spec| !plain.contains(spec)).collect();
     assert!(added.iter().all(|s| s.name.starts_with("slowfast_model.") || s.name.starts_with("motion_mlp.")));
     assert_eq!(added.iter().filter(|s| s.name.starts_with("motion_mlp.")).count(), 6);
-
-    let qwen2_5 = json!({
-        "vision_config": { "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
-            "out_hidden_size": 3584, "patch_size": 14, "spatial_merge_size": 2, "window_size": 112,
-            "fullatt_block_indexes": [7, 15, 23, 31] },
-        "hidden_size": 3584, "intermediate_size": 18944, "num_attention_heads": 28, "num_key_value_heads": 4,
-        "num_hidden_layers": 28, "vocab_size": 152_064, "video_token_id": 151_656,
-        "rope_scaling": { "type": "mrope", "mrope_section": [16, 24, 24] },
-    });
-    assert_eq!(parameters(&needed(&qwen2_5, Qwen25Vl::load)), 8_292_166_656, "Qwen2.5-VL-7B");
-
-    let qwen3 = json!({
-        "vision_config": { "depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_heads": 16,
-            "out_hidden_size": 2560, "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2,
-            "num_position_embeddings": 2304, "deepstack_visual_indexes": [5, 11, 17] },
-        "text_config": { "hidden_size": 2560, "intermediate_size": 9728, "num_attention_heads": 32,
-            "num_key_value_heads": 8, "head_dim": 128, "num_hidden_layers": 36, "vocab_size": 151_936,
-            "tie_word_embeddings": true, "rope_scaling": { "mrope_interleaved": true, "mrope_section": [24, 20, 20] } },
-        "video_token_id": 151_656, "tie_word_embeddings": true,
-    });
-    assert_eq!(parameters(&needed(&qwen3, Qwen3Vl::load)), 4_437_815_808, "Qwen3-VL-4B");
 }

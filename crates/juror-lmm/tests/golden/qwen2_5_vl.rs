@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, DType, Tensor};
 use juror_lmm::checkpoint::{Source, canonical, describe};
 use juror_lmm::layers::RmsNorm;
 use juror_lmm::mrope::{TimeRule, positions, qwen2_5_spans};
@@ -14,7 +14,7 @@ use juror_lmm::rotary::{Axes, Positions, Rotary};
 use juror_lmm::sequence::Batch;
 use serde::Deserialize;
 
-use crate::support::{Fixture, complete, pictures};
+use crate::support::{Fixture, complete, device, pictures};
 
 const FAMILY: &str = "qwen2_5_vl";
 
@@ -23,7 +23,7 @@ fn load(fixture: &Fixture) -> (Qwen25Vl, Config) {
     let checkpoint = fixture.checkpoint();
     let needed = describe(|vb| Qwen25Vl::load(&config, vb)).unwrap();
     complete(&checkpoint, &needed, canonical, |_| false);
-    (Qwen25Vl::load(&config, checkpoint.var_builder(canonical, DType::F32, &Device::Cpu)).unwrap(), config)
+    (Qwen25Vl::load(&config, checkpoint.var_builder(canonical, DType::F32, &device())).unwrap(), config)
 }
 
 fn videos(fixture: &Fixture) -> Videos {
@@ -42,8 +42,7 @@ fn golden_qwen2_5_vl_vision() {
     fixture.close("vision.patch_embed", &model.visual.embed(&videos.rows).unwrap());
     let head_dim = config.vision_config.hidden_size / config.vision_config.num_heads;
     let angles = rotary_angles(&videos.grids, head_dim);
-    fixture
-        .close("vision.rotary_angles", &Tensor::from_vec(angles, ((), head_dim / 2), &Device::Cpu).unwrap());
+    fixture.close("vision.rotary_angles", &Tensor::from_vec(angles, ((), head_dim / 2), &device()).unwrap());
     let windows = model.visual.windows(&videos.grids);
     let integers = |name: &str| fixture.output(name).to_vec1::<i64>().unwrap();
     assert_eq!(
@@ -65,9 +64,7 @@ fn golden_qwen2_5_vl_patch_rows() {
     let side = config.vision_config.patch_size;
     let parts: Vec<Tensor> = ["frames_a", "frames_b"]
         .iter()
-        .map(|name| {
-            patch_rows(&pictures(fixture.input(name)), side, &Statistics::CLIP, &Device::Cpu).unwrap().0
-        })
+        .map(|name| patch_rows(&pictures(fixture.input(name)), side, &Statistics::CLIP, &device()).unwrap().0)
         .collect();
     fixture.compare_input("pixel_values_videos", &Tensor::cat(&parts, 0).unwrap(), 1e-6);
 }
@@ -121,7 +118,7 @@ fn golden_qwen2_5_vl_positions() {
     for axis in 0..3 {
         let same =
             Positions { rows: ours.rows.iter().map(|r| r.iter().map(|p| [p[axis]; 3]).collect()).collect() };
-        let (cos, sin) = plain.tables(&same, DType::F32, &Device::Cpu).unwrap();
+        let (cos, sin) = plain.tables(&same, DType::F32, &device()).unwrap();
         tables.0.push(Tensor::cat(&[&cos, &cos], D::Minus1).unwrap());
         tables.1.push(Tensor::cat(&[&sin, &sin], D::Minus1).unwrap());
     }
@@ -168,7 +165,7 @@ fn golden_qwen2_5_vl_language_and_greedy() {
     let videos = videos(&fixture);
     let tokens = model.video_tokens(&videos).unwrap();
     let batch = fixture.batch("input_ids", None);
-    let prefill = model.prefill(&batch, &tokens, &videos, &Device::Cpu).unwrap();
+    let prefill = model.prefill(&batch, &tokens, &videos, &device()).unwrap();
     fixture.close("inputs_embeds", &prefill.embeds);
     fixture.language(&model.language_model, &prefill);
     fixture.greedy("", &model.language_model, &prefill);
@@ -183,11 +180,11 @@ fn golden_qwen2_5_vl_language_and_greedy() {
         ..videos.clone()
     };
     let two = fixture.batch("batch_input_ids", Some("batch_attention_mask"));
-    let prefill = model.prefill(&two, &all, &repeated, &Device::Cpu).unwrap();
+    let prefill = model.prefill(&two, &all, &repeated, &device()).unwrap();
     fixture.greedy("batch_", &model.language_model, &prefill);
 
     model.time_rule = TimeRule::FirstRelease;
-    let prefill = model.prefill(&batch, &tokens, &videos, &Device::Cpu).unwrap();
+    let prefill = model.prefill(&batch, &tokens, &videos, &device()).unwrap();
     let hidden = fixture.hidden(&model.language_model, &prefill);
     let logits = model.language_model.logits(&hidden).unwrap();
     fixture.compare("logits_released_positions", &logits, 3e-4, false);
@@ -197,7 +194,7 @@ fn golden_qwen2_5_vl_language_and_greedy() {
 fn golden_qwen2_5_vl_norm_epsilons() {
     let fixture = Fixture::open(FAMILY);
     let config: Config = fixture.config();
-    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &Device::Cpu);
+    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &device());
     for (probe, path, eps) in [
         ("model.visual.blocks.0.norm1", "visual.blocks.0.norm1", 1e-6),
         ("model.visual.merger.ln_q", "visual.merger.ln_q", 1e-6),

@@ -1,6 +1,6 @@
 //! Qwen3-VL: position table, deepstack, interleaved rotary positions, timestamps, greedy continuations.
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, DType, Tensor};
 use juror_lmm::checkpoint::{canonical, describe};
 use juror_lmm::layers::{LayerNorm, RmsNorm};
 use juror_lmm::preprocess::Statistics;
@@ -13,7 +13,7 @@ use juror_lmm::qwen3_vl::{Config, Qwen3Vl};
 use juror_lmm::rotary::Positions;
 use serde::Deserialize;
 
-use crate::support::{Fixture, complete, pictures};
+use crate::support::{Fixture, complete, device, pictures};
 
 const FAMILY: &str = "qwen3_vl";
 
@@ -22,7 +22,7 @@ fn load(fixture: &Fixture) -> (Qwen3Vl, Config) {
     let checkpoint = fixture.checkpoint();
     let needed = describe(|vb| Qwen3Vl::load(&config, vb)).unwrap();
     complete(&checkpoint, &needed, canonical, |_| false);
-    (Qwen3Vl::load(&config, checkpoint.var_builder(canonical, DType::F32, &Device::Cpu)).unwrap(), config)
+    (Qwen3Vl::load(&config, checkpoint.var_builder(canonical, DType::F32, &device())).unwrap(), config)
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn golden_qwen3_vl_vision() {
     fixture.close("vision.patch_embed", &model.visual.embed(rows).unwrap());
     fixture.close("vision.pos_embed", &model.visual.positions(&grids).unwrap());
     let head_dim = config.vision_config.hidden_size / config.vision_config.num_heads;
-    let angles = Tensor::from_vec(rotary_angles(&grids, head_dim), ((), head_dim / 2), &Device::Cpu).unwrap();
+    let angles = Tensor::from_vec(rotary_angles(&grids, head_dim), ((), head_dim / 2), &device()).unwrap();
     fixture.close("vision.rotary_angles", &angles);
     let observe = |i: usize, x: &Tensor| fixture.close(&format!("vision.block_{i}"), x);
     let tokens = model.visual.forward(rows, &grids, observe).unwrap();
@@ -52,9 +52,7 @@ fn golden_qwen3_vl_patch_rows() {
     let side = config.vision_config.patch_size;
     let parts: Vec<Tensor> = ["frames_a", "frames_b"]
         .iter()
-        .map(|name| {
-            patch_rows(&pictures(fixture.input(name)), side, &Statistics::HALF, &Device::Cpu).unwrap().0
-        })
+        .map(|name| patch_rows(&pictures(fixture.input(name)), side, &Statistics::HALF, &device()).unwrap().0)
         .collect();
     fixture.compare_input("pixel_values_videos", &Tensor::cat(&parts, 0).unwrap(), 1e-6);
 }
@@ -79,9 +77,9 @@ fn golden_qwen3_vl_language_and_greedy() {
     let (rows, grids) = (fixture.input("pixel_values_videos"), fixture.grids("video_grid_thw"));
     let tokens = model.visual.forward(rows, &grids, |_, _| ()).unwrap();
     let batch = fixture.batch("input_ids", None);
-    let prefill = model.prefill(&batch, &tokens, &grids, &Device::Cpu).unwrap();
+    let prefill = model.prefill(&batch, &tokens, &grids, &device()).unwrap();
     check_positions(&fixture, "", &prefill.positions);
-    let (cos, sin) = lm.rotary().tables(&prefill.positions, DType::F32, &Device::Cpu).unwrap();
+    let (cos, sin) = lm.rotary().tables(&prefill.positions, DType::F32, &device()).unwrap();
     fixture.close("lm_cos", &Tensor::cat(&[&cos, &cos], D::Minus1).unwrap());
     fixture.close("lm_sin", &Tensor::cat(&[&sin, &sin], D::Minus1).unwrap());
     fixture.close("inputs_embeds", &prefill.embeds);
@@ -94,7 +92,7 @@ fn golden_qwen3_vl_language_and_greedy() {
     let all =
         Tokens { embeds: again(&tokens.embeds), deepstack: tokens.deepstack.iter().map(again).collect() };
     let two = fixture.batch("batch_input_ids", Some("batch_attention_mask"));
-    let prefill = model.prefill(&two, &all, &fixture.grids("batch_video_grid_thw"), &Device::Cpu).unwrap();
+    let prefill = model.prefill(&two, &all, &fixture.grids("batch_video_grid_thw"), &device()).unwrap();
     check_positions(&fixture, "batch_", &prefill.positions);
     fixture.greedy("batch_", lm, &prefill);
 }
@@ -103,7 +101,7 @@ fn golden_qwen3_vl_language_and_greedy() {
 fn golden_qwen3_vl_norm_epsilons() {
     let fixture = Fixture::open(FAMILY);
     let config: Config = fixture.config();
-    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &Device::Cpu);
+    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &device());
     let check = |path: &str, norm: &dyn Fn(usize, &Tensor) -> Tensor| {
         let name = format!("probe.{path}");
         let width = fixture.output(&name).dim(D::Minus1).unwrap();

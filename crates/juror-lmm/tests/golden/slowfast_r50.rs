@@ -2,24 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, DType, Tensor};
 use juror_lmm::checkpoint::{canonical, describe};
 use juror_lmm::slowfast::{Config, Pathways, SlowFast, slow_index};
 use serde::Deserialize;
 
-use crate::support::{Fixture, complete};
+use crate::support::{Fixture, complete, device};
 
 const FAMILY: &str = "slowfast_r50";
 
 fn model(fixture: &Fixture, config: &Config) -> SlowFast {
-    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &Device::Cpu);
+    let vb = fixture.checkpoint().var_builder(canonical, DType::F32, &device());
     SlowFast::load(config, vb.pp("blocks")).unwrap()
 }
 
 /// uint8 frames `[t, 3, h, w]` to a clip `[1, 3, t, h, w]` in ImageNet's statistics.
 fn clip(frames: &Tensor) -> Tensor {
-    let channel =
-        |values: [f32; 3]| Tensor::new(&values, &Device::Cpu).unwrap().reshape((1, 3, 1, 1)).unwrap();
+    let channel = |values: [f32; 3]| Tensor::new(&values, &device()).unwrap().reshape((1, 3, 1, 1)).unwrap();
     let x = (frames.to_dtype(DType::F32).unwrap() / 255.0).unwrap();
     let x = x
         .broadcast_sub(&channel([0.485, 0.456, 0.406]))

@@ -2,18 +2,35 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Device, Tensor};
 use juror_lmm::checkpoint::{Checkpoint, Layout, Mismatch, TensorSpec};
 use juror_lmm::decoder::{Decoder, Input};
 use juror_lmm::preprocess::patches::Grid;
+use juror_lmm::published::Processor;
 use juror_lmm::rotary::Positions;
 use juror_lmm::sequence::{Batch, Prefill};
 use juror_media::Rgb;
 
-/// The golden tolerance in f32.
+/// The golden tolerance in f32 on the CPU.
 pub const TOLERANCE: f32 = 1e-4;
+
+/// Where the networks of the golden tests run: the CPU, or what `JUROR_TEST_DEVICE` names (`cuda:0`, in a build with
+/// the feature `cuda`). One device for all: candle does not mix tensors of two.
+pub fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let open = || {
+        let name = std::env::var("JUROR_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+        name.parse::<Processor>().unwrap().device().unwrap()
+    };
+    DEVICE.get_or_init(open).clone()
+}
+
+/// How much more than on the CPU a GPU may differ: it adds in other orders.
+fn slack() -> f32 {
+    if device().is_cpu() { 1.0 } else { 10.0 }
+}
 
 pub struct Fixture {
     pub folder: PathBuf,
@@ -28,7 +45,7 @@ pub fn folder(family: &str) -> PathBuf {
 }
 
 pub fn tensors(path: &Path) -> HashMap<String, Tensor> {
-    candle_core::safetensors::load(path, &Device::Cpu).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    candle_core::safetensors::load(path, &device()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 pub fn json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
@@ -72,6 +89,7 @@ impl Fixture {
 
     /// Fails unless `got` is within `tolerance` of the stored output; values above 1 in magnitude are compared relatively if `relative`.
     pub fn compare(&self, name: &str, got: &Tensor, tolerance: f32, relative: bool) {
+        let tolerance = tolerance * slack();
         let want = self.output(name);
         assert_eq!(got.dims(), want.dims(), "{name}: shape");
         let flat =
@@ -112,7 +130,9 @@ impl Fixture {
 
     /// Fails unless `got` is within `tolerance` of a stored input.
     pub fn compare_input(&self, name: &str, got: &Tensor, tolerance: f32) {
-        let difference = (got - self.input(name)).unwrap().abs().unwrap().max_all().unwrap();
+        let tolerance = tolerance * slack();
+        let want = self.input(name).to_device(got.device()).unwrap();
+        let difference = (got - want).unwrap().abs().unwrap().max_all().unwrap();
         let worst = difference.to_scalar::<f32>().unwrap();
         assert!(worst <= tolerance, "{name}: differs by {worst}, allowed {tolerance}");
     }
@@ -180,8 +200,7 @@ fn greedy(decoder: &Decoder, prefill: &Prefill, steps: usize) -> (Vec<Vec<u32>>,
         let chosen = logits.squeeze(1).unwrap().argmax(1).unwrap().to_vec1::<u32>().unwrap();
         all.push(logits);
         rows.iter_mut().zip(&chosen).for_each(|(row, &token)| row.push(token));
-        let embeds =
-            decoder.embed(&Tensor::new(chosen, &Device::Cpu).unwrap().unsqueeze(1).unwrap()).unwrap();
+        let embeds = decoder.embed(&Tensor::new(chosen, &device()).unwrap().unsqueeze(1).unwrap()).unwrap();
         let positions = Positions::single(&places);
         let next = Input { embeds: &embeds, positions: &positions, after_layer: &[] };
         hidden = decoder.forward(&next, &prefill.pads, Some(&mut cache), |_, _| ()).unwrap();

@@ -6,6 +6,7 @@
 //! vectors; those shapes go to [`small`].
 
 use super::buffer::for_overwrite;
+use super::few_rows;
 use super::simd::multiversion;
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
@@ -57,6 +58,10 @@ pub(crate) unsafe fn matmul(
     if m == 0 || n == 0 {
         return;
     }
+    if c.column_stride == 1 && few_rows::applies(m, n, &a, &b) {
+        // SAFETY: promised by the caller.
+        return unsafe { few([m, n, k], a, b, c, accumulate, alpha, threads) };
+    }
     if m == 1 || n == 1 || m * n <= 256 || k <= 2 {
         // SAFETY: promised by the caller.
         return unsafe { small([m, n, k], a, b, c, accumulate, alpha, threads) };
@@ -90,6 +95,60 @@ pub(crate) unsafe fn matmul(
                 parallelism,
             );
         }
+    }
+}
+
+/// [`matmul`] where [`few_rows::applies`]: whole blocks of outputs there, what is left over by [`small`].
+///
+/// # Safety
+/// As [`matmul`].
+unsafe fn few(
+    [m, n, k]: [usize; 3],
+    a: View<*const f32>,
+    b: View<*const f32>,
+    c: View<*mut f32>,
+    accumulate: bool,
+    alpha: f32,
+    threads: bool,
+) {
+    let whole = n / few_rows::SIDE * few_rows::SIDE;
+    let (a_address, b_address, c_start) = (a.address(), b.address(), c.start as usize);
+    let block = move |j: usize| {
+        let mut sums = [[0.0; few_rows::SIDE]; few_rows::MOST_ROWS];
+        for start in (0..k).step_by(DEPTH) {
+            let piece = |view: View<usize>, shift: isize| View {
+                start: (view.start as *const f32).wrapping_offset(shift),
+                row_stride: view.row_stride,
+                column_stride: view.column_stride,
+            };
+            let columns = j as isize * b_address.column_stride + start as isize;
+            let (a, b) = (piece(a_address, start as isize), piece(b_address, columns));
+            // SAFETY: promised by the caller; `few_rows::applies` was asked.
+            unsafe { few_rows::sums(m, a, b, DEPTH.min(k - start), &mut sums) };
+            for (i, sums) in sums[..m].iter().enumerate() {
+                let row = (c_start as *mut f32).wrapping_offset(i as isize * c.row_stride + j as isize);
+                // SAFETY: sixteen elements inside the caller's `c`, and blocks do not overlap.
+                let places = unsafe { std::slice::from_raw_parts_mut(row, few_rows::SIDE) };
+                for (place, &sum) in places.iter_mut().zip(sums) {
+                    *place = if accumulate || start > 0 { alpha.mul_add(sum, *place) } else { alpha * sum };
+                }
+            }
+        }
+    };
+    if threads && m * n * k > 64 * 1024 {
+        (0..whole / few_rows::SIDE)
+            .into_par_iter()
+            .with_min_len(4)
+            .for_each(|task| block(task * few_rows::SIDE));
+    } else {
+        (0..whole).step_by(few_rows::SIDE).for_each(block);
+    }
+    if whole < n || k == 0 {
+        let first = if k == 0 { 0 } else { whole } as isize;
+        let b = View { start: b.start.wrapping_offset(first * b.column_stride), ..b };
+        let c = View { start: c.start.wrapping_offset(first), ..c };
+        // SAFETY: the columns that are left, with the same promises.
+        unsafe { small([m, n - first as usize, k], a, b, c, accumulate, alpha, threads) };
     }
 }
 

@@ -7,8 +7,10 @@
 pub(crate) mod attention;
 pub(crate) mod buffer;
 pub(crate) mod conv3d;
+pub(crate) mod few_rows;
 pub(crate) mod loss;
 pub(crate) mod matmul;
+pub(crate) mod packed;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod rope;

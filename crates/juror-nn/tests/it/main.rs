@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)] // helpers of tests may panic
 
 mod ops;
+mod packed;
 mod reference;
 mod training;

@@ -257,3 +257,27 @@ fn empty_tensors_stay_empty() {
     let q = t(&[1, 2, 0, 4]);
     assert_eq!(ops::attention(&q, &q, &q, 1.0, Mask::None).unwrap().dims(), [1, 2, 0, 4]);
 }
+
+/// Decoding reads a token alone, or a few at once, where a whole sequence is read otherwise.
+#[test]
+fn few_rows_give_the_bits_that_they_give_among_many() {
+    let tensor = |rows: usize, columns: usize, seed: u64| {
+        let values: Vec<f32> = values(rows * columns, seed).into_iter().map(|v| v as f32).collect();
+        Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
+    };
+    let bits = |t: &Tensor| -> Vec<u32> {
+        t.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    };
+    for (inputs, outputs) in [(1100, 70), (33, 16), (512, 300), (7, 40)] {
+        let (x, weight) = (tensor(40, inputs, 1), tensor(outputs, inputs, 2));
+        let bias = tensor(1, outputs, 3).squeeze(0).unwrap();
+        for bias in [None, Some(&bias)] {
+            let whole = ops::linear(&x, &weight, bias).unwrap();
+            for rows in [1, 2, 3, 5, 8, 15, 16, 17] {
+                let few = ops::linear(&x.narrow(0, 40 - rows, rows).unwrap(), &weight, bias).unwrap();
+                let want = whole.narrow(0, 40 - rows, rows).unwrap();
+                assert_eq!(bits(&few), bits(&want), "{rows} rows of {inputs} to {outputs}");
+            }
+        }
+    }
+}
