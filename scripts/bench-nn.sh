@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Times the block stacks of juror-nn beside PyTorch (and plain candle with CANDLE=1), in turns, and prints the ratios.
 #
-#   scripts/bench-nn.sh [ROUNDS] [THREADS]      default: 3 rounds, all cores
+#   scripts/bench-nn.sh [ROUNDS] [THREADS] [STACK...]      default: 3 rounds, all cores, all stacks
 #
 # Makes a virtual environment under the target folder on first use (PyTorch from PyPI, some gigabytes).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-3}
 threads=${2:-$(nproc)}
+stacks=("${@:3}")
+[ ${#stacks[@]} -gt 0 ] || stacks=(vit384-forward vit384-train vit192-forward vit192-train mixer96-forward mixer96-train
+    decode256-{01,04,16} decode1024-{01,04,16})
 target=${CARGO_TARGET_DIR:-target}
 venv=$target/bench-venv
 if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
@@ -20,7 +23,7 @@ export RAYON_NUM_THREADS=$threads OMP_NUM_THREADS=$threads
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 for _ in $(seq "$rounds"); do
-    for stack in vit384-forward vit384-train vit192-forward vit192-train mixer96-forward mixer96-train; do
+    for stack in "${stacks[@]}"; do
         "$bench" "$stack" ${CANDLE:+--candle} | tee -a "$lines"
         "$venv/bin/python" scripts/bench-nn.py "$stack" | tee -a "$lines"
     done

@@ -1,10 +1,12 @@
-//! Times whole stacks of blocks, forward and training step, with our operations and with candle's own.
+//! Times whole stacks of blocks, forward and training step, with our operations and with candle's own, and a decoder that
+//! writes token by token (ours only): the layers of Qwen2, 32 tokens behind 128, for 1, 4 and 16 rows at once.
 //!
 //! Prints lines `name <tab> implementation <tab> wall ms (median) <tab> processor ms (mean, all threads)`; processor
 //! time is the fairer one on a busy machine. `scripts/bench-nn.sh` runs the same stacks in PyTorch beside it. Arguments: a part of the names to run, and `--candle` to time plain candle too.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a benchmark may panic and prints its results
 
 use candle_core::{D, Device, Module, Result, Tensor};
+use juror_nn::kv_cache::KvCache;
 use juror_nn::ops::{self, Mask};
 use juror_nn::optim::{AdamW, AdamWConfig};
 use juror_nn::params::{Init, Params};
@@ -149,6 +151,135 @@ impl Block {
     }
 }
 
+/// Sizes of a decoder.
+struct Sizes {
+    name: &'static str,
+    width: usize,
+    heads: usize,
+    kv_heads: usize,
+    inner: usize,
+    layers: usize,
+    vocabulary: usize,
+}
+
+const DECODERS: [Sizes; 2] = [
+    Sizes { name: "decode256", width: 256, heads: 8, kv_heads: 2, inner: 768, layers: 4, vocabulary: 2048 },
+    Sizes {
+        name: "decode1024",
+        width: 1024,
+        heads: 16,
+        kv_heads: 4,
+        inner: 2816,
+        layers: 8,
+        vocabulary: 32_000,
+    },
+];
+/// Tokens in front, and tokens that are written.
+const CONTEXT: usize = 128;
+const WRITTEN: usize = 32;
+
+/// A layer of Qwen2: rotary positions, grouped queries, a gated feed-forward.
+struct DecoderLayer {
+    norms: [Tensor; 2],
+    qkv: [Layer; 3],
+    out: Tensor,
+    gate: Tensor,
+    up: Tensor,
+    down: Tensor,
+}
+
+struct Decoder {
+    sizes: &'static Sizes,
+    embed: Tensor,
+    layers: Vec<DecoderLayer>,
+    norm: Tensor,
+    head: Tensor,
+    tables: (Tensor, Tensor),
+}
+
+impl Decoder {
+    fn new(params: &Params, sizes: &'static Sizes) -> Self {
+        let Sizes { width, heads, kv_heads, inner, .. } = *sizes;
+        let dim = width / heads;
+        let ones = |name: &str| params.get_or_init(name, width, Init::Ones).unwrap();
+        let matrix = |name: String, out: usize, inner: usize| {
+            params.get_or_init(&name, (out, inner), Init::Normal(0.02)).unwrap()
+        };
+        let layers = (0..sizes.layers).map(|i| DecoderLayer {
+            norms: [ones(&format!("{i}.norm1")), ones(&format!("{i}.norm2"))],
+            qkv: [("q", heads), ("k", kv_heads), ("v", kv_heads)]
+                .map(|(name, heads)| layer(params, &format!("{i}.{name}"), heads * dim, width)),
+            out: matrix(format!("{i}.o"), width, width),
+            gate: matrix(format!("{i}.gate"), inner, width),
+            up: matrix(format!("{i}.up"), inner, width),
+            down: matrix(format!("{i}.down"), width, inner),
+        });
+        let angles: Vec<f32> = (0..CONTEXT + WRITTEN)
+            .flat_map(|t| (0..dim / 2).map(move |i| t as f32 * 1e6_f32.powf(-2.0 * i as f32 / dim as f32)))
+            .collect();
+        let angles = Tensor::from_vec(angles, (CONTEXT + WRITTEN, dim / 2), &Device::Cpu).unwrap();
+        Self {
+            sizes,
+            embed: matrix("embed".into(), sizes.vocabulary, width),
+            layers: layers.collect(),
+            norm: ones("norm"),
+            head: matrix("head".into(), sizes.vocabulary, width),
+            tables: (angles.cos().unwrap(), angles.sin().unwrap()),
+        }
+    }
+
+    /// The likeliest tokens behind `ids` `[rows, n]`.
+    fn forward(&self, ids: &Tensor, caches: &mut [KvCache]) -> Result<Tensor> {
+        let (rows, n) = ids.dims2()?;
+        let Sizes { width, heads, kv_heads, .. } = *self.sizes;
+        let (dim, past) = (width / heads, caches[0].len());
+        let table =
+            |t: &Tensor| t.narrow(0, past, n)?.unsqueeze(0)?.broadcast_as((rows, n, dim / 2))?.contiguous();
+        let (cos, sin) = (table(&self.tables.0)?, table(&self.tables.1)?);
+        let mut x = ops::embedding(ids, &self.embed)?;
+        for (layer, cache) in self.layers.iter().zip(caches) {
+            let h = ops::rms_norm(&x, &layer.norms[0], 1e-6)?;
+            let part = |(weight, bias): &Layer, heads: usize| {
+                ops::linear(&h, weight, Some(bias))?.reshape((rows, n, heads, dim))?.transpose(1, 2)
+            };
+            let [q, k, v] = &layer.qkv;
+            let q = ops::rope(&part(q, heads)?, &cos, &sin)?;
+            let k = ops::rope(&part(k, kv_heads)?, &cos, &sin)?.contiguous()?;
+            let (k, v) = cache.append(&k, &part(v, kv_heads)?.contiguous()?)?;
+            let y = ops::attention(&q, &k, &v, (dim as f64).powf(-0.5), Mask::Causal)?;
+            let y = y.transpose(1, 2)?.contiguous()?.reshape((rows, n, width))?;
+            x = (x + ops::linear(&y, &layer.out, None)?)?;
+            let h = ops::rms_norm(&x, &layer.norms[1], 1e-6)?;
+            let gated =
+                (ops::silu(&ops::linear(&h, &layer.gate, None)?)? * ops::linear(&h, &layer.up, None)?)?;
+            x = (x + ops::linear(&gated, &layer.down, None)?)?;
+        }
+        let last = ops::rms_norm(&x.narrow(1, n - 1, 1)?.contiguous()?, &self.norm, 1e-6)?;
+        ops::linear(&last, &self.head, None)?.squeeze(1)?.argmax_keepdim(D::Minus1)
+    }
+}
+
+/// Times the writing of [`WRITTEN`] tokens for each number of rows.
+fn decode(wanted: &str) {
+    for sizes in &DECODERS {
+        let names = [1, 4, 16].map(|rows| (rows, format!("{}-{rows:02}", sizes.name)));
+        if names.iter().all(|(_, name)| !name.contains(wanted)) {
+            continue;
+        }
+        let decoder = Decoder::new(&Params::seeded_inference(1, &Device::Cpu), sizes);
+        for (rows, name) in names.into_iter().filter(|(_, name)| name.contains(wanted)) {
+            let mut caches: Vec<KvCache> = (0..sizes.layers).map(|_| KvCache::new()).collect();
+            let prompt = Tensor::ones((rows, CONTEXT), candle_core::DType::U32, &Device::Cpu).unwrap();
+            let first = decoder.forward(&prompt, &mut caches).unwrap();
+            let (time, cpu) = measure(|| {
+                caches.iter_mut().for_each(|cache| cache.truncate(CONTEXT));
+                (0..WRITTEN).fold(first.clone(), |token, _| decoder.forward(&token, &mut caches).unwrap());
+            });
+            println!("{name}\tjuror\t{time:.2}\t{cpu:.2}");
+        }
+    }
+}
+
 /// Processor seconds of all threads so far (clock ticks of 10 ms; 0 where there is no `/proc`).
 fn cpu_secs() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -179,6 +310,7 @@ fn main() {
     } else {
         &[(Kind::Juror, "juror")]
     };
+    decode(&wanted);
     let stacks: [(&str, [usize; 3], usize); 3] =
         [("vit384", [8, 196, 384], 6), ("vit192", [8, 196, 192], 3), ("mixer96", [400, 16, 96], 0)];
     for (name, dims, heads) in stacks {

@@ -95,6 +95,9 @@ impl PackedWeight {
     pub fn new(weight: &Tensor, precision: WeightPrecision) -> candle_core::Result<Option<Self>> {
         let (outputs, inputs) = weight.dims2()?;
         let Some(format) = precision.format() else { return Ok(None) };
+        if inputs == 0 {
+            bail!("a weight of {outputs} outputs and no inputs");
+        }
         with_slices([weight], |[values]| {
             Ok(Some(Self(Arc::new(Packed::new(format, values, outputs, inputs)))))
         })

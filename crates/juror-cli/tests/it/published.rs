@@ -136,7 +136,7 @@ fn broken_checkpoints_are_told_and_exit_with_2() {
             "a lying config",
             |folder| {
                 edit(&folder.join("config.json"), |text| {
-                    text.replace("\"hidden_size\":", "\"hidden_size\":1")
+                    text.replace("\"intermediate_size\":", "\"intermediate_size\":1")
                 });
             },
             "does not fit its configuration",

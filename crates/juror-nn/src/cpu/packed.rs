@@ -76,19 +76,18 @@ impl Packed {
     /// Packs a row-major `[outputs, inputs]`.
     pub(crate) fn new(format: Format, weight: &[f32], outputs: usize, inputs: usize) -> Self {
         assert_eq!(weight.len(), outputs * inputs, "packed matrix [{outputs}, {inputs}]");
+        assert!(inputs > 0, "packed matrix without inputs");
         let mut words = vec![0; format.words(outputs as u64, inputs as u64) as usize];
         let groups = inputs.div_ceil(GROUP);
-        if groups > 0 {
-            words.par_chunks_mut(groups * format.group()).enumerate().for_each(|(panel, words)| {
-                for (g, words) in words.chunks_exact_mut(format.group()).enumerate() {
-                    for lane in 0..LANES.min(outputs - panel * LANES) {
-                        let row = &weight[(panel * LANES + lane) * inputs..][..inputs];
-                        let end = inputs.min((g + 1) * GROUP);
-                        pack_lane(format, &row[g * GROUP..end], words, lane);
-                    }
+        words.par_chunks_mut(groups * format.group()).enumerate().for_each(|(panel, words)| {
+            for (g, words) in words.chunks_exact_mut(format.group()).enumerate() {
+                for lane in 0..LANES.min(outputs - panel * LANES) {
+                    let row = &weight[(panel * LANES + lane) * inputs..][..inputs];
+                    let end = inputs.min((g + 1) * GROUP);
+                    pack_lane(format, &row[g * GROUP..end], words, lane);
                 }
-            });
-        }
+            }
+        });
         Self { format, words, outputs, inputs }
     }
 
@@ -132,7 +131,7 @@ impl Packed {
     /// `x·Wᵀ`, plus `bias` (when not empty) on every row; `x` is row-major `[rows, inputs]`.
     pub(crate) fn product(&self, x: &[f32], bias: &[f32]) -> Vec<f32> {
         let (inputs, outputs) = (self.inputs, self.outputs);
-        let rows = if inputs == 0 { 0 } else { x.len() / inputs };
+        let rows = x.len() / inputs;
         let mut y = for_overwrite(rows * outputs);
         let target = Shared::new(&mut y);
         let blocks = outputs.div_ceil(WIDTH);
