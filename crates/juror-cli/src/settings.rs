@@ -200,7 +200,7 @@ pub enum ScoreSource {
         /// Where they are.
         folder: PathBuf,
         /// Which model.
-        model: Model,
+        model: Box<Model>,
         /// How it watches.
         options: Options,
         /// Whether to go on after a failure.
@@ -218,9 +218,12 @@ impl Evaluating {
         let threads = model.threads;
         let source = match (args.scores, args.videos) {
             (Some(path), folder) => ScoreSource::File { path, columns, folder },
-            (None, Some(folder)) => {
-                ScoreSource::Model { folder, model, options, continue_on_error: args.continue_on_error }
-            }
+            (None, Some(folder)) => ScoreSource::Model {
+                folder,
+                model: Box::new(model),
+                options,
+                continue_on_error: args.continue_on_error,
+            },
             (None, None) => bail!("either --scores or --videos is needed"),
         };
         let against_columns = score_columns(&args.against_column)?;

@@ -122,7 +122,10 @@ fn a_checkpoint_beyond_the_memory_is_told_and_not_loaded() {
     assert_eq!((&need["parameters"], &need["weights_bytes"]), (&json!(256u64 << 30), &json!(1u64 << 40)));
     assert!(list["available_bytes"].as_u64().unwrap() > 0);
     let table = run(juror().args(["models", "--need", "--format", "table", path])).stdout;
-    assert!(table.contains("memory: f32") && table.contains("int4") && table.contains("available"), "{table}");
+    assert!(
+        table.contains("memory: f32") && table.contains("int4") && table.contains("available"),
+        "{table}"
+    );
 
     let ran =
         run(juror().current_dir(&clips).args(["score", "good.mp4", "--format", "json", "--model", path]));
