@@ -298,6 +298,9 @@ fn listed(item: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use juror::Score;
+    use juror::record::ByAnchors;
+
     use super::*;
     use crate::output::table::evaluation::tests::evaluation;
     use crate::output::table::ranking::tests::ranking;
@@ -307,9 +310,11 @@ mod tests {
     #[test]
     fn columns_cover_the_records() {
         let failed: Record = failure().into();
+        let by = ByAnchors { count: 12, deviation: 0.4, inconsistency: Some(0.1), score_by_itself: 4.0 };
+        let anchored = Score { anchors: Some(by), ..score(3.8) };
         for (columns, record) in [
             (Columns::Comparison, Record::from(comparison(1.3))),
-            (Columns::Score, score(3.8).into()),
+            (Columns::Score, anchored.into()),
             (Columns::Evaluation, evaluation().into()),
             (Columns::Ranking, ranking().into()),
         ] {
