@@ -98,6 +98,10 @@ pub struct ScoreArgs {
     /// Score segments of this many seconds too, and pool them
     #[arg(long, value_name = "SECONDS", value_parser = positive_number)]
     pub segment_seconds: Option<f64>,
+    /// Score by margins over anchors, videos of known score: `scenes` for those of the program, or ratings of your own on the
+    /// five-point scale (video,mos), with paths from the folder of this file
+    #[arg(long, value_name = "FILE|scenes", value_hint = ValueHint::FilePath)]
+    pub anchors: Option<PathBuf>,
     /// Read more videos from this file, one a line (`-`: standard input)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub list: Option<PathBuf>,
@@ -168,11 +172,17 @@ pub struct RankArgs {
 /// ladders (`ladder`, `bitrate`) that keep their order.
 #[derive(Debug, Args)]
 #[command(override_usage = "juror eval [OPTIONS] --ratings <FILE> --scores <FILE>\n       \
-        juror eval [OPTIONS] --ratings <FILE> --videos <DIR>")]
+        juror eval [OPTIONS] --ratings <FILE> --videos <DIR>\n       \
+        juror eval [OPTIONS] --benchmark <NAME,...> --videos <DIR>\n       \
+        juror eval [OPTIONS] --preferences <FILE> --comparisons <FILE>", after_help = names_of_benchmarks())]
 pub struct EvalArgs {
     /// The ratings: CSV with the columns video,mos[,std][,votes][,group][,ladder,bitrate], or JSON lines
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub ratings: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["benchmark", "preferences"], value_hint = ValueHint::FilePath)]
+    pub ratings: Option<PathBuf>,
+    /// Public sets, named below, in whose own label files the ratings are: below --videos (of several sets: below its folder of
+    /// that name), or the one that --ratings names
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', conflicts_with_all = ["rating_columns", "video_suffix"])]
+    pub benchmark: Vec<String>,
     /// What the columns of --ratings are called, where it is otherwise (`video=flickr_id,mos=MOS`)
     #[arg(long, value_name = "KEY=NAME,...", value_delimiter = ',')]
     pub rating_columns: Vec<String>,
@@ -180,11 +190,18 @@ pub struct EvalArgs {
     #[arg(long, value_name = "SUFFIX", default_value = "", hide_default_value = true)]
     pub video_suffix: String,
     /// The scores: CSV with the columns video,score, JSON lines, or the records of `juror score`
-    #[arg(long, value_name = "FILE", required_unless_present = "videos", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["videos", "preferences"], value_hint = ValueHint::FilePath)]
     pub scores: Option<PathBuf>,
     /// The folder of the videos: without --scores the model scores them, with --scores paths are taken relative to it
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub videos: Option<PathBuf>,
+    /// What people chose of pairs: a table of a,b,preferred[,votes], or JSON lines; preferred is `a`, `b`, `tie` or the share for
+    /// `a`. Are the probabilities of --comparisons right as often as they say?
+    #[arg(long, value_name = "FILE", requires = "comparisons", conflicts_with_all = ["ratings", "benchmark", "scores", "videos", "against"], value_hint = ValueHint::FilePath)]
+    pub preferences: Option<PathBuf>,
+    /// What a judge told of the same pairs: the records of `juror compare`, or a table of a,b,margin,probability
+    #[arg(long, value_name = "FILE", requires = "preferences", value_hint = ValueHint::FilePath)]
+    pub comparisons: Option<PathBuf>,
     /// Other scores of the same videos: is the difference more than chance?
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub against: Option<PathBuf>,
@@ -194,13 +211,13 @@ pub struct EvalArgs {
     /// The same for --against
     #[arg(long, value_name = "NAME[:WEIGHT],...", default_value = "score", requires = "against")]
     pub against_column: String,
-    /// Leave out videos that lack a rating or a score
+    /// Leave out videos that lack a rating or a score, and pairs that lack a comparison
     #[arg(long)]
     pub allow_missing: bool,
     /// Resamples behind the intervals; 0 for none
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub bootstrap: u32,
-    /// Draw scores against ratings, with the fitted curve, into this SVG file
+    /// Draw scores against ratings, with the fitted curve, into this SVG file; with --preferences the reliability diagram
     #[arg(long, value_name = "FILE.svg", value_hint = ValueHint::FilePath)]
     pub plot: Option<PathBuf>,
     /// Go on with the next video when one fails, and leave it out
@@ -521,6 +538,12 @@ fn names_to_pull() -> String {
 fn precision() -> impl TypedValueParser<Value = WeightPrecision> {
     PossibleValuesParser::new(WeightPrecision::ALL.map(WeightPrecision::name))
         .try_map(|name| name.parse::<WeightPrecision>())
+}
+
+/// The names of public sets.
+fn names_of_benchmarks() -> String {
+    let names: Vec<&str> = juror::evaluation::BENCHMARKS.iter().map(|known| known.name).collect();
+    format!("Public sets: {}", names.join(", "))
 }
 
 /// A number above zero.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use juror::evaluation::{RatingColumns, ScoreColumn};
+use juror::evaluation::{BENCHMARKS, Benchmark, RatingColumns, Ratings, ScoreColumn};
 use juror::ranking::Stop;
 use juror::{Juror, OpenOptions, Options, Processor};
 use juror_lmm::remote::Media;
@@ -33,8 +33,19 @@ pub struct Job<T> {
     pub model: Model,
     /// Where results go.
     pub report: Report,
+    /// What margins are brought to the scale by; for scores only.
+    pub anchors: Option<AnchorSource>,
     /// Whether to go on after a failure.
     pub continue_on_error: bool,
+}
+
+/// Where videos of known score come from.
+#[derive(Debug)]
+pub enum AnchorSource {
+    /// Rendered by the program.
+    Scenes,
+    /// Rated by people, in this file and its folder.
+    Rated(PathBuf),
 }
 
 /// Which model judges, and how it runs.
@@ -82,6 +93,7 @@ impl Job<Pair> {
             inputs,
             options,
             model: Model::new(args.model)?,
+            anchors: None,
             continue_on_error: args.continue_on_error,
         })
     }
@@ -104,6 +116,10 @@ impl Job<PathBuf> {
             inputs,
             options,
             model: Model::new(args.model)?,
+            anchors: args.anchors.map(|source| match source.to_str() {
+                Some("scenes") => AnchorSource::Scenes,
+                _ => AnchorSource::Rated(source),
+            }),
             continue_on_error: args.continue_on_error,
         })
     }
@@ -161,10 +177,8 @@ impl Tournament {
 /// Scores to hold against ratings.
 #[derive(Debug)]
 pub struct Evaluating {
-    /// The file of ratings.
-    pub ratings: PathBuf,
-    /// What its columns are called.
-    pub rating_columns: RatingColumns,
+    /// Where the ratings come from.
+    pub ratings: RatingSource,
     /// Where the scores come from.
     pub source: ScoreSource,
     /// A second file of scores, and what of it is taken.
@@ -181,6 +195,98 @@ pub struct Evaluating {
     pub seed: u64,
     /// Where results go.
     pub report: Report,
+}
+
+/// Where ratings come from.
+#[derive(Debug)]
+pub enum RatingSource {
+    /// A file with these columns.
+    File(PathBuf, RatingColumns),
+    /// Label files of public sets.
+    Benchmarks {
+        /// The sets, at least one.
+        sets: Vec<&'static Benchmark>,
+        /// The label file, of a single set.
+        labels: Option<PathBuf>,
+        /// Where the videos are.
+        videos: Option<PathBuf>,
+    },
+}
+
+impl RatingSource {
+    fn new(args: &EvalArgs) -> anyhow::Result<Self> {
+        if args.benchmark.is_empty() {
+            let Some(path) = args.ratings.clone() else { bail!("either --ratings or --benchmark is needed") };
+            return Ok(Self::File(path, rating_columns(&args.rating_columns, args.video_suffix.clone())?));
+        }
+        let mut sets: Vec<&'static Benchmark> = Vec::new();
+        for name in &args.benchmark {
+            let Some(set) = Benchmark::named(name.trim()) else {
+                let known: Vec<&str> = BENCHMARKS.iter().map(|known| known.name).collect();
+                bail!("`{name}` is no set that juror knows; allowed are {}", known.join(", "));
+            };
+            ensure!(!sets.contains(&set), "--benchmark names {} twice", set.name);
+            sets.push(set);
+        }
+        let (labels, videos) = (args.ratings.clone(), args.videos.clone());
+        ensure!(
+            labels.is_some() || videos.is_some(),
+            "--benchmark needs --videos DIR, or --ratings FILE with its label file"
+        );
+        ensure!(
+            labels.is_none() || sets.len() == 1,
+            "--ratings names the label file of one set; several are looked for below --videos"
+        );
+        Ok(Self::Benchmarks { sets, labels, videos })
+    }
+
+    /// The ratings, and what a careful reader should know of them.
+    ///
+    /// # Errors
+    /// Files that cannot be read or make no sense.
+    pub fn read(&self) -> Result<(Ratings, Vec<String>), juror::evaluation::Error> {
+        let (sets, labels, videos) = match self {
+            Self::File(path, columns) => return Ok((Ratings::read(path, columns)?, Vec::new())),
+            Self::Benchmarks { sets, labels, videos } => (sets, labels, videos),
+        };
+        let folder = |set: &Benchmark| match videos {
+            Some(videos) if sets.len() > 1 => Some(videos.join(set.name)),
+            videos => videos.clone(),
+        };
+        let (mut all, mut told) = (None::<Ratings>, Vec::new());
+        for set in sets {
+            let folder = folder(set);
+            let labels = match (labels, &folder) {
+                (Some(labels), _) => labels.clone(),
+                (None, folder) => set.find_labels(folder.as_deref().unwrap_or(Path::new(".")))?,
+            };
+            let (mut ratings, warnings) = set.read(&labels, folder.as_deref())?;
+            told.extend(warnings);
+            if sets.len() > 1 {
+                for row in &mut ratings.rows {
+                    row.video = format!("{}/{}", set.name, row.video);
+                    row.group = Some(set.name.to_owned());
+                }
+            }
+            match &mut all {
+                Some(all) => all.rows.extend(ratings.rows),
+                None => all = Some(ratings),
+            }
+        }
+        if let (true, Some(all), Some(videos)) = (sets.len() > 1, &mut all, videos) {
+            all.path.clone_from(videos);
+            told.push(
+                "each set has a scale of its own: figures over all videos mix them; those per group and their weighted \
+                 means do not"
+                    .to_owned(),
+            );
+        }
+        let none = || juror::evaluation::Error::Unreadable {
+            reason: "no set is named".to_owned(),
+            path: PathBuf::new(),
+        };
+        Ok((all.ok_or_else(none)?, told))
+    }
 }
 
 /// Where scores come from.
@@ -208,11 +314,50 @@ pub enum ScoreSource {
     },
 }
 
+/// Probabilities to hold against what people chose.
+#[derive(Debug)]
+pub struct Calibrating {
+    /// What people chose.
+    pub preferences: PathBuf,
+    /// What a judge told.
+    pub comparisons: PathBuf,
+    /// Whether pairs may lack a comparison.
+    pub allow_missing: bool,
+    /// Where the plot goes.
+    pub plot: Option<PathBuf>,
+    /// Of everything random; nothing is, but records name it.
+    pub seed: u64,
+    /// Where results go.
+    pub report: Report,
+}
+
+impl Calibrating {
+    /// `None` where scores are to be evaluated instead.
+    ///
+    /// # Errors
+    /// When the plot cannot be written under its name.
+    pub fn new(args: &EvalArgs) -> anyhow::Result<Option<Self>> {
+        let (Some(preferences), Some(comparisons)) = (args.preferences.clone(), args.comparisons.clone())
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            preferences,
+            comparisons,
+            allow_missing: args.allow_missing,
+            plot: args.plot.clone().map(svg_place).transpose()?,
+            seed: args.model.seed,
+            report: Report::new(&args.report, false),
+        }))
+    }
+}
+
 impl Evaluating {
     /// # Errors
     /// When arguments contradict each other.
     pub fn new(args: EvalArgs) -> anyhow::Result<Self> {
         let seed = args.model.seed;
+        let ratings = RatingSource::new(&args)?;
         let options = options(&args.view, false)?;
         let (model, columns) = (Model::new(args.model)?, score_columns(&args.score_column)?);
         let threads = model.threads;
@@ -229,8 +374,7 @@ impl Evaluating {
         let against_columns = score_columns(&args.against_column)?;
         let many = args.continue_on_error && matches!(source, ScoreSource::Model { .. });
         Ok(Self {
-            ratings: args.ratings,
-            rating_columns: rating_columns(&args.rating_columns, args.video_suffix)?,
+            ratings,
             source,
             against: args.against.map(|path| (path, against_columns)),
             allow_missing: args.allow_missing,

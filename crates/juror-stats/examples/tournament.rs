@@ -75,9 +75,17 @@ fn main() {
     println!(
         "judge                  | one scale: random  active  share | guessed: random  active  share | coverage: random active"
     );
-    for (limit, noise) in
-        [(None, 0.2), (None, 0.3), (None, 0.5), (None, 1.0), (Some(2.0), 0.5), (Some(1.0), 0.5)]
-    {
+    for (limit, noise) in [
+        (None, 0.1),
+        (None, 0.2),
+        (None, 0.3),
+        (None, 0.5),
+        (None, 1.0),
+        (Some(2.0), 0.2),
+        (Some(2.0), 0.5),
+        (Some(1.0), 0.2),
+        (Some(1.0), 0.5),
+    ] {
         let judge = Judge { limit, noise, prior_std: 1.2 };
         let mean = |active: bool| {
             let runs: Vec<_> =

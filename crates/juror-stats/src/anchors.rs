@@ -3,11 +3,14 @@
 //!
 //! Least squares with the anchors held: `s = sum_k w_k (s_k + m_k) / sum_k w_k`, where `m_k` is the margin of the test
 //! video over anchor `k` (papers.md D3.7). Linear, without a prior, not bounded by the outermost anchors.
+//!
+//! How far such a score is off, the anchors tell themselves ([`AnchorSet`]): each is scored by the others, and its known score
+//! is held against that. What a judge gets wrong alike against all anchors is in these errors, and in no residual.
 
 use serde::Serialize;
 
 use crate::bootstrap::quantile_sorted;
-use crate::error::{StatsError, all_finite};
+use crate::error::{StatsError, all_finite, same_length};
 use crate::interval::Interval;
 use crate::scaling::Noise;
 
@@ -96,6 +99,82 @@ pub fn score_by_anchors(judgements: &[AnchorJudgement], noise: Noise) -> Result<
         ci95: standard_error.map(|error| Interval::of_estimate(score, error, freedom)),
         inconsistency: (judgements.len() > 1 && spread > 0.0).then(|| (left / spread).min(1.0)),
     })
+}
+
+/// Anchors that the judge has compared with each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnchorSet {
+    scores: Vec<f64>,
+    /// Known score less the score by the others.
+    errors: Vec<f64>,
+}
+
+impl AnchorSet {
+    /// Fewest anchors: with fewer there is hardly an error to learn from.
+    pub const FEWEST: usize = 3;
+
+    /// Anchors with their known scores; `margin(i, j)` is that of anchor `i` over anchor `j`, asked for `i < j` only.
+    ///
+    /// # Errors
+    /// Fewer than [`AnchorSet::FEWEST`]; a score or margin that is not finite; a margin that cannot be had.
+    pub fn new<E: From<StatsError>>(
+        scores: Vec<f64>,
+        mut margin: impl FnMut(usize, usize) -> Result<f64, E>,
+    ) -> Result<Self, E> {
+        let n = scores.len();
+        if n < Self::FEWEST {
+            return Err(StatsError::TooFew { what: "anchors", have: n, need: Self::FEWEST }.into());
+        }
+        all_finite("anchor score", &scores)?;
+        let mut errors = vec![0.0; n];
+        for i in 0..n {
+            for j in i + 1..n {
+                let value = margin(i, j)?;
+                all_finite("margin of anchors", &[value])?;
+                // By the others: `s_i = mean_j (s_j + m_ij)`, and `m_ji = -m_ij`.
+                let error = (scores[i] - scores[j] - value) / (n - 1) as f64;
+                errors[i] += error;
+                errors[j] -= error;
+            }
+        }
+        Ok(Self { scores, errors })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// Standard deviation of the error of a score by these anchors.
+    pub fn deviation(&self) -> f64 {
+        let squares: f64 = self.errors.iter().map(|error| error * error).sum();
+        (squares / (self.errors.len() - 1) as f64).sqrt()
+    }
+
+    /// Scores a video by its margins over the anchors, in their order. The interval is that of a video of which the judge
+    /// is as wrong as of the anchors.
+    ///
+    /// # Errors
+    /// Not as many margins as anchors; a margin that is not finite.
+    pub fn score(&self, margins: &[f64]) -> Result<AnchoredScore, StatsError> {
+        same_length("margins", margins.len(), "anchors", self.scores.len())?;
+        let judgements: Vec<AnchorJudgement> = (self.scores.iter().zip(margins))
+            .map(|(&anchor_score, &margin)| AnchorJudgement {
+                anchor_score,
+                anchor_error: 0.0,
+                margin,
+                weight: 1.0,
+            })
+            .collect();
+        let by_residual = score_by_anchors(&judgements, Noise::Estimated)?;
+        let error = self.deviation();
+        let freedom = Some((self.errors.len() - 1) as f64);
+        Ok(AnchoredScore {
+            standard_error: Some(error),
+            ci95: Some(Interval::of_estimate(by_residual.score, error, freedom)),
+            ..by_residual
+        })
+    }
 }
 
 /// Scores of segments in one, by the words of libvmaf.

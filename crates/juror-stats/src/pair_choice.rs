@@ -22,11 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::StatsError;
 use crate::normal;
 use crate::random;
-use crate::scaling::laplacian::Inverse;
+use crate::scaling::laplacian::{DENSE_LIMIT, Inverse};
 use crate::scaling::{Comparison, Judge, JudgeFit, PairTable, scale_judged};
-
-/// Up to this many items the posterior covariance is exact.
-const DENSE_LIMIT: usize = 400;
 
 /// How pairs are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]

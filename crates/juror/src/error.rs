@@ -62,6 +62,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// Videos that cannot serve as anchors.
+    #[error("the anchors cannot be used: {0}")]
+    Anchors(String),
     /// A length of segments that makes no sense.
     #[error(
         "segments of {length_secs} s over {span_secs} s: allowed are lengths above 0 s that make at most 100000 segments"
@@ -101,7 +104,7 @@ impl Error {
             Self::Model(juror_lmm::Error::Memory { .. }) => ErrorKind::OutOfMemory,
             Self::NoSuchModel { .. } | Self::Model(_) | Self::Answer(_) => ErrorKind::Model,
             Self::Internal(_) | Self::Statistics(_) | Self::State { .. } => ErrorKind::Internal,
-            Self::Segments { .. } => ErrorKind::Unsupported,
+            Self::Segments { .. } | Self::Anchors(_) => ErrorKind::Unsupported,
         }
     }
 }

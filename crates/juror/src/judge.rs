@@ -17,11 +17,13 @@ use juror_lmm::{Attribution, JudgeOptions, Lmm, WatchOptions, Watched};
 use juror_media::{TimeWindow, Video, VideoInfo};
 use juror_net::chat::Service;
 use juror_net::hub::{Cache, MAIN, RepoId};
+use juror_stats::anchors::AnchoredScore;
 
+use crate::anchors::Anchors;
 use crate::error::Error;
 use crate::hash::sha256_of_file;
 use crate::record::{
-    Aspects, Comparison, ComparisonType, Distortion, ErrorRecord, Input, ModelId, PairDistortions,
+    Aspects, ByAnchors, Comparison, ComparisonType, Distortion, ErrorRecord, Input, ModelId, PairDistortions,
     Provenance, Schema, Score, ScoreType, Segment, Subject, Timings,
 };
 use crate::segment;
@@ -103,6 +105,7 @@ pub struct Margin {
 /// A judge of video quality: a model ready to compare and score.
 pub struct Juror {
     lmm: Box<dyn Lmm>,
+    anchors: Option<Anchors>,
     threads: usize,
     seed: u64,
     listener: Listener,
@@ -150,7 +153,7 @@ impl Juror {
 
     /// A judge with any model, on all cores, with seed 0.
     pub fn new(lmm: Box<dyn Lmm>) -> Self {
-        Self { lmm, threads: 0, seed: 0, listener: Box::new(|_| ()) }
+        Self { lmm, anchors: None, threads: 0, seed: 0, listener: Box::new(|_| ()) }
     }
 
     /// The same judge on this many threads (0, the default: one per core). Judgements do not depend on it.
@@ -168,6 +171,12 @@ impl Juror {
     /// The same judge, which tells `listener` the reasons while they are written. `nano` writes too fast to bother.
     pub fn with_listener(mut self, listener: Listener) -> Self {
         self.listener = listener;
+        self
+    }
+
+    /// The same judge scoring by margins over these anchors, which it watched, instead of each video by itself.
+    pub fn with_anchors(mut self, anchors: Anchors) -> Self {
+        self.anchors = Some(anchors);
         self
     }
 
@@ -344,7 +353,23 @@ impl Juror {
         } else {
             self.lmm.score(&viewed.watched, &judge)?
         };
-        let score = in_score_range("score", judged.score)?;
+        let itself = in_score_range("score", judged.score)?;
+        let (score, interval, anchors) = match self.by_anchors(&viewed.watched, options)? {
+            Some(found) => {
+                let by_anchors = ByAnchors {
+                    count: self.anchors.as_ref().map_or(0, Anchors::count),
+                    deviation: found.standard_error.unwrap_or(0.0),
+                    inconsistency: found.inconsistency,
+                    score_by_itself: itself,
+                };
+                let interval = found.ci95.map_or(SCORE_RANGE, |ci95| [ci95.lo, ci95.hi].map(on_scale));
+                (on_scale(found.score), interval, Some(by_anchors))
+            }
+            None => {
+                let sd = finite("score's deviation", judged.score_sd)?;
+                (itself, ci95(itself, sd, SCORE_RANGE), None)
+            }
+        };
         let mut timings = Timings {
             decode: viewed.watched.decode_secs,
             vision: viewed.watched.vision_secs,
@@ -376,12 +401,13 @@ impl Juror {
             schema: Schema,
             record_type: ScoreType,
             score,
-            ci95: ci95(score, finite("score's deviation", judged.score_sd)?, SCORE_RANGE),
+            ci95: interval,
             aspects,
             distortions: distortions(&judged.distortions)?,
             rationale: judged.rationale,
             segments,
             pooled: Pooled::of_scores(&scores).unwrap_or(whole),
+            anchors,
             provenance: self.provenance(self.model(), timings, viewed.warnings),
             video: viewed.input,
         })
@@ -404,13 +430,27 @@ impl Juror {
         let mut video = Video::open(path)?.with_threads(self.threads);
         let watch = WatchOptions { window: window.to_time()?, frames: options.frames, threads: self.threads };
         let watched = self.lmm.watch(&mut video, &watch, &|fraction| progress(fraction))?;
-        let judge = JudgeOptions { rationale: false, ..self.judge_options(options) };
-        let judged = self.lmm.score(&watched, &judge)?;
         timings.decode += watched.decode_secs;
         timings.vision += watched.vision_secs;
-        timings.language += judged.language_secs;
-        let score = in_score_range("segment's score", judged.score)?;
+        let score = match self.by_anchors(&watched, options)? {
+            Some(found) => on_scale(found.score),
+            None => {
+                let judge = JudgeOptions { rationale: false, ..self.judge_options(options) };
+                let judged = self.lmm.score(&watched, &judge)?;
+                timings.language += judged.language_secs;
+                in_score_range("segment's score", judged.score)?
+            }
+        };
         Ok(Segment { start: window.start_secs, end: window.end_secs, score })
+    }
+
+    /// The score by margins over the anchors, where there are some; not bounded by the scale.
+    fn by_anchors(&self, watched: &Watched, options: &Options) -> Result<Option<AnchoredScore>, Error> {
+        let Some(anchors) = &self.anchors else { return Ok(None) };
+        let options = JudgeOptions { rationale: false, ..self.judge_options(options) };
+        let margin =
+            |anchor: &Viewed| finite("margin", self.lmm.compare(watched, &anchor.watched, &options)?.margin);
+        anchors.score(margin).map(Some)
     }
 
     fn judge_options(&self, options: &Options) -> JudgeOptions {
@@ -446,8 +486,13 @@ fn finite(what: &str, value: f64) -> Result<f64, Error> {
     if value.is_finite() { Ok(value) } else { Err(Error::Answer(format!("its {what} is {value}"))) }
 }
 
+/// The nearest point of the five-point scale.
+fn on_scale(score: f64) -> f64 {
+    score.clamp(SCORE_RANGE[0], SCORE_RANGE[1])
+}
+
 fn in_score_range(what: &str, value: f64) -> Result<f64, Error> {
-    Ok(finite(what, value)?.clamp(SCORE_RANGE[0], SCORE_RANGE[1]))
+    Ok(on_scale(finite(what, value)?))
 }
 
 /// The model's attributions, in its order: the dominant one first.

@@ -1,6 +1,7 @@
 //! Compare, score and rank videos without a reference, and hold scores against people's ratings: the library behind the `juror` program.
 //!
 //! - [`judge`]: [`Juror`] opens a model and makes records of videos; a model served elsewhere is a [`Service`];
+//! - [`anchors`]: videos of known score, which make absolute scores of margins;
 //! - [`evaluation`]: files of ratings and scores, and how well they agree;
 //! - [`ranking`]: many videos in order by few comparisons;
 //! - [`record`]: the results, as serialised (`schema` `juror/1`); scripts may rely on every field;
@@ -20,6 +21,7 @@
 //! # Ok::<(), juror::Error>(())
 //! ```
 
+pub mod anchors;
 pub mod error;
 pub mod evaluation;
 mod hash;
@@ -29,6 +31,7 @@ pub mod record;
 mod segment;
 pub mod verdict;
 
+pub use anchors::Anchors;
 pub use error::{Error, ErrorKind};
 pub use judge::{Juror, Options, Viewed};
 pub use juror_lmm::published::{OpenOptions, Processor};
@@ -36,6 +39,7 @@ pub use juror_lmm::remote::Media;
 pub use juror_net::chat::Service;
 pub use juror_net::http::{Patience, Secret};
 pub use ranking::Ranker;
+pub use record::calibration::Calibration;
 pub use record::evaluation::Evaluation;
 pub use record::ranking::Ranking;
 pub use record::{Comparison, ErrorRecord, Record, Score};

@@ -6,8 +6,10 @@
 //!
 //! - here: comparisons, scores, failures, and what all records share;
 //! - [`ranking`]: many videos in order;
-//! - [`evaluation`]: agreement with people.
+//! - [`evaluation`]: agreement with people;
+//! - [`calibration`]: probabilities of preference against people's choices.
 
+pub mod calibration;
 pub mod evaluation;
 pub mod ranking;
 
@@ -17,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind};
 use crate::judge::DEVICE;
+use crate::record::calibration::Calibration;
 use crate::record::evaluation::Evaluation;
 use crate::record::ranking::Ranking;
 use crate::verdict::{Level, Pooled, Preference};
@@ -71,6 +74,10 @@ constant_text!(
     EvaluationType = "evaluation"
 );
 constant_text!(
+    /// The `type` of a [`calibration::Calibration`].
+    CalibrationType = "calibration"
+);
+constant_text!(
     /// The `type` of an [`ErrorRecord`].
     ErrorType = "error"
 );
@@ -87,6 +94,8 @@ pub enum Record {
     Ranking(Box<Ranking>),
     /// How well scores agree with people.
     Evaluation(Box<Evaluation>),
+    /// How well probabilities of preference keep their word.
+    Calibration(Box<Calibration>),
     /// An input that could not be judged.
     Error(Box<ErrorRecord>),
 }
@@ -112,6 +121,12 @@ impl From<Ranking> for Record {
 impl From<Evaluation> for Record {
     fn from(record: Evaluation) -> Self {
         Self::Evaluation(Box::new(record))
+    }
+}
+
+impl From<Calibration> for Record {
+    fn from(record: Calibration) -> Self {
+        Self::Calibration(Box::new(record))
     }
 }
 
@@ -180,9 +195,25 @@ pub struct Score {
     pub segments: Vec<Segment>,
     /// The segments' scores summed up; without segments the whole video is the only one.
     pub pooled: Pooled,
+    /// What the score stands on; where it was found by anchors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchors: Option<ByAnchors>,
     /// How the record came about.
     #[serde(flatten)]
     pub provenance: Provenance,
+}
+
+/// A score by anchors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ByAnchors {
+    /// How many anchors the video was compared with.
+    pub count: usize,
+    /// Standard deviation of the error of such a score, points: each anchor scored by the others.
+    pub deviation: f64,
+    /// Share of the spread of the margins that one score does not explain, 0..1; `null` for margins that are all equal.
+    pub inconsistency: Option<f64>,
+    /// The model's score of the video by itself, points.
+    pub score_by_itself: f64,
 }
 
 /// An input, or pair of inputs, that could not be judged.

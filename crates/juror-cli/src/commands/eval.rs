@@ -1,4 +1,5 @@
-//! `juror eval`: scores, from a file or from a model that watches the videos, held against people's ratings.
+//! `juror eval`: scores, from a file or from a model that watches the videos, held against people's ratings; and
+//! probabilities of preference against what people chose.
 //!
 //! Files are read and checked before anything is watched. A video that fails is an error record; it ends the work
 //! unless asked otherwise, and is left out of the figures.
@@ -7,17 +8,17 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use juror::evaluation::{self, Ratings, Sample, Scores};
+use juror::evaluation::{self, Preferences, Ratings, Sample, Scores};
 use juror::judge::error_record_without_model;
 use juror::record::{EvaluationType, ModelId, Provenance, Schema, Subject};
-use juror::{Evaluation, Options};
+use juror::{Calibration, Evaluation, Options};
 
 use crate::args::EvalArgs;
 use crate::commands::Outcome;
 use crate::commands::judge::guarded;
 use crate::output::{Columns, Destination, Reporter, chart, complain, write_whole};
 use crate::progress::Progress;
-use crate::settings::{Evaluating, Model, ScoreSource, bound_threads};
+use crate::settings::{Calibrating, Evaluating, Model, ScoreSource, bound_threads};
 
 /// Evaluates scores.
 ///
@@ -25,9 +26,12 @@ use crate::settings::{Evaluating, Model, ScoreSource, bound_threads};
 /// On wrong usage, on files that make no sense, or when results cannot be written.
 pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     let begin = Instant::now();
+    if let Some(job) = Calibrating::new(&args)? {
+        return calibrate(&job, begin);
+    }
     let job = Evaluating::new(args)?;
     bound_threads(job.threads);
-    let ratings = Ratings::read(&job.ratings, &job.rating_columns)?;
+    let (ratings, told_of_ratings) = job.ratings.read()?;
     let against = match &job.against {
         Some((path, columns)) => Some(relative(Scores::read(path, columns)?, &job.source)),
         None => None,
@@ -62,7 +66,8 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
             return Err(told(error));
         }
     };
-    let findings = sample.findings(job.bootstrap).map_err(told)?;
+    let mut findings = sample.findings(job.bootstrap).map_err(told)?;
+    findings.warnings.splice(0..0, told_of_ratings);
     if !job.report.quiet {
         for warning in &findings.warnings {
             complain(&format!("warning: {warning}"));
@@ -91,6 +96,26 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     reporter.emit(&record.into()).context("cannot write the results")?;
     reporter.finish().context("cannot write the results")?;
     Ok(if failed > 0 { Outcome::Some } else { Outcome::All })
+}
+
+/// Holds probabilities of preference against what people chose.
+fn calibrate(job: &Calibrating, begin: Instant) -> anyhow::Result<Outcome> {
+    let preferences =
+        Preferences::read(&job.preferences, &job.comparisons, job.allow_missing).map_err(told)?;
+    let destination = Destination::open(job.report.output.as_deref())?;
+    let plot = job.plot.as_deref().map(|path| Destination::open(Some(path))).transpose()?;
+    let mut reporter = Reporter::new(destination, job.report.format, false, Columns::Calibration);
+    let kept = preferences.kept().map_err(told)?;
+    let mut provenance = Provenance::without_model(job.seed);
+    provenance.timings.total = begin.elapsed().as_secs_f64();
+    let names = (readable(&job.preferences), readable(&job.comparisons));
+    let record = Calibration::new(names.0, names.1, &kept, preferences.missing, provenance);
+    if let Some(plot) = plot {
+        write_whole(plot, chart::reliability::draw(&record).as_bytes()).context("cannot write the plot")?;
+    }
+    reporter.emit(&record.into()).context("cannot write the results")?;
+    reporter.finish().context("cannot write the results")?;
+    Ok(Outcome::All)
 }
 
 /// Scores whose paths are relative to the folder of the videos, where one is named.

@@ -4,20 +4,21 @@
 //! judged before it stands.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use juror::evaluation::{RatingColumns, Ratings};
 use juror::judge::error_record_without_model;
 use juror::record::Subject;
-use juror::{Error, Juror, Options, Record};
+use juror::{Anchors, Error, Juror, Options, Record};
 
 use crate::args::{CompareArgs, ScoreArgs};
 use crate::commands::Outcome;
 use crate::inputs::Pair;
 use crate::output::{Columns, Destination, Reporter, complain};
-use crate::progress::Progress;
-use crate::settings::Job;
+use crate::progress::{Progress, Waiting};
+use crate::settings::{AnchorSource, Job};
 
 /// Something that can be judged into a record.
 trait Input {
@@ -96,7 +97,18 @@ fn run<I: Input>(job: &Job<I>) -> anyhow::Result<Outcome> {
     let destination = Destination::open(job.report.output.as_deref())?;
     let many = job.inputs.len() > 1;
     let mut reporter = Reporter::new(destination, job.report.format, many, I::COLUMNS);
-    let (done, failed) = judge_all(job, &mut reporter).context("cannot write the results")?;
+    let (done, failed) = match job.model.open() {
+        Ok(juror) => {
+            let juror = anchored(juror, job)?;
+            judge_all(juror, job, &mut reporter).context("cannot write the results")?
+        }
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            let record = error_record_without_model(job.inputs[0].subject(), &error, job.model.seed);
+            reporter.emit(&record.into()).context("cannot write the results")?;
+            (0, 1)
+        }
+    };
     reporter.finish().context("cannot write the results")?;
     Ok(match (done, failed) {
         (_, 0) => Outcome::All,
@@ -105,17 +117,27 @@ fn run<I: Input>(job: &Job<I>) -> anyhow::Result<Outcome> {
     })
 }
 
-/// Judges the inputs in order; gives how many were done and how many failed.
-fn judge_all<I: Input>(job: &Job<I>, reporter: &mut Reporter) -> std::io::Result<(usize, usize)> {
-    let juror = match job.model.open() {
-        Ok(juror) => juror,
-        Err(error) => {
-            complain(&format!("error: {error}"));
-            let subject = job.inputs[0].subject();
-            reporter.emit(&error_record_without_model(subject, &error, job.model.seed).into())?;
-            return Ok((0, 1));
+/// The judge with the anchors that were asked for.
+fn anchored<I>(juror: Juror, job: &Job<I>) -> anyhow::Result<Juror> {
+    let Some(source) = &job.anchors else { return Ok(juror) };
+    let _waiting = Waiting::new("watching the anchors".to_owned(), job.report.quiet);
+    let anchors = match source {
+        AnchorSource::Scenes => Anchors::scenes(&juror, &job.options, &|_| ())?,
+        AnchorSource::Rated(path) => {
+            let ratings = Ratings::read(path, &RatingColumns::default())?;
+            let folder = path.parent().unwrap_or(Path::new(""));
+            Anchors::rated(&juror, &ratings, folder, &job.options, &|_| ())?
         }
     };
+    Ok(juror.with_anchors(anchors))
+}
+
+/// Judges the inputs in order; gives how many were done and how many failed.
+fn judge_all<I: Input>(
+    juror: Juror,
+    job: &Job<I>,
+    reporter: &mut Reporter,
+) -> std::io::Result<(usize, usize)> {
     let progress = Arc::new(Progress::new(job.inputs.len(), job.report.quiet));
     let speaker = Arc::clone(&progress);
     let juror = juror.with_listener(Box::new(move |text| speaker.say(text)));
@@ -164,7 +186,7 @@ fn warn(record: &Record) {
     let (subject, warnings) = match record {
         Record::Score(score) => (score.video.path.as_str(), &score.provenance.warnings),
         Record::Comparison(comparison) => ("", &comparison.provenance.warnings),
-        Record::Ranking(_) | Record::Evaluation(_) | Record::Error(_) => return,
+        Record::Ranking(_) | Record::Evaluation(_) | Record::Calibration(_) | Record::Error(_) => return,
     };
     for warning in warnings {
         let about = if subject.is_empty() { String::new() } else { format!(": {subject}") };

@@ -1,11 +1,13 @@
 //! Plots as SVG, written by hand: a canvas, axes with round ticks, and text that cannot break the markup.
 //!
 //! - [`scatter`]: scores against ratings;
+//! - [`reliability`]: probabilities against choices;
 //! - [`ranking`]: scores with intervals, and the matrix of margins.
 //!
 //! Units are pixels, from the upper left. No raster form: browsers and converters make one.
 
 pub mod ranking;
+pub mod reliability;
 pub mod scatter;
 
 use std::fmt::Write;

@@ -23,6 +23,8 @@ pub enum Columns {
     Ranking,
     /// Those of evaluations.
     Evaluation,
+    /// Those of calibrations.
+    Calibration,
 }
 
 /// What every row ends with: provenance, and the error where there is one.
@@ -90,6 +92,10 @@ const SCORE: &[&str] = &[
     "pooled.harmonic_mean",
     "pooled.min",
     "pooled.p5",
+    "anchors.count",
+    "anchors.deviation",
+    "anchors.inconsistency",
+    "anchors.score_by_itself",
 ];
 
 const RANKING: &[&str] = &[
@@ -180,6 +186,22 @@ const EVALUATION: &[&str] = &[
     "missing.without_rating",
 ];
 
+const CALIBRATION: &[&str] = &[
+    "schema",
+    "type",
+    "preferences",
+    "comparisons",
+    "n",
+    "votes",
+    "agreement",
+    "expected_calibration_error",
+    "brier",
+    "fitted.slope",
+    "fitted.expected_calibration_error",
+    "fitted.brier",
+    "missing",
+];
+
 impl Columns {
     /// Their names, in order.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
@@ -188,6 +210,7 @@ impl Columns {
             Self::Score => SCORE,
             Self::Ranking => RANKING,
             Self::Evaluation => EVALUATION,
+            Self::Calibration => CALIBRATION,
         };
         own.iter().chain(COMMON).copied()
     }
@@ -275,6 +298,9 @@ fn listed(item: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use juror::Score;
+    use juror::record::ByAnchors;
+
     use super::*;
     use crate::output::table::evaluation::tests::evaluation;
     use crate::output::table::ranking::tests::ranking;
@@ -284,9 +310,11 @@ mod tests {
     #[test]
     fn columns_cover_the_records() {
         let failed: Record = failure().into();
+        let by = ByAnchors { count: 12, deviation: 0.4, inconsistency: Some(0.1), score_by_itself: 4.0 };
+        let anchored = Score { anchors: Some(by), ..score(3.8) };
         for (columns, record) in [
             (Columns::Comparison, Record::from(comparison(1.3))),
-            (Columns::Score, score(3.8).into()),
+            (Columns::Score, anchored.into()),
             (Columns::Evaluation, evaluation().into()),
             (Columns::Ranking, ranking().into()),
         ] {

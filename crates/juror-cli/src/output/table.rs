@@ -1,5 +1,6 @@
 //! Results for people: the verdict in plain words first, then what speaks for it.
 
+pub mod calibration;
 pub mod evaluation;
 pub mod ranking;
 
@@ -30,6 +31,7 @@ pub fn render(record: &Record, many: bool, first: bool, width: usize) -> String 
         Record::Score(score) => score_text(score, width),
         Record::Evaluation(evaluation) => evaluation::text(evaluation, width),
         Record::Ranking(record) => ranking::text(record, width),
+        Record::Calibration(calibration) => calibration::text(calibration),
         Record::Error(_) => String::new(),
     }
 }
@@ -95,6 +97,9 @@ fn score_text(score: &Score, width: usize) -> String {
         score.score
     );
     text += &wrapped(&verdict, "", width);
+    if let Some(by) = score.anchors {
+        line(&mut text, &format!("  against {} anchors; {:.1} by itself", by.count, by.score_by_itself));
+    }
     line(&mut text, &format!("  visual {:.1}, temporal {:.1}", score.aspects.visual, score.aspects.temporal));
     line(&mut text, &format!("  shows {}", distortions(&score.distortions)));
     if !score.segments.is_empty() {
@@ -265,6 +270,7 @@ pub(crate) mod tests {
             rationale: Some("Blocks show in flat areas.".to_owned()),
             segments: vec![Segment { start: 0.0, end: 10.0, score: value }],
             pooled: Pooled::of_scores(&[value]).unwrap(),
+            anchors: None,
             provenance: provenance(nano()),
         }
     }

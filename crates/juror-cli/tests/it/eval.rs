@@ -236,6 +236,129 @@ fn failing_videos_are_left_out_when_asked() {
     assert_eq!(names(folder.path()), ["bad.mp4", "fair.mp4", "good.mp4", "ratings.csv"]);
 }
 
+#[test]
+fn published_sets_run_from_their_own_label_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write(
+        "vdpve/VDPVE_train_score.json",
+        r#"{"annotations":[{"image_id":"A_1.mp4","ann_type":"score","score":"43.9"},
+        {"image_id":"A_2.mp4","ann_type":"score","score":"20.9"},{"image_id":"A_3.mp4","ann_type":"score","score":"50.6"}]}"#,
+    );
+    write(
+        "waterloo-ivc-4k/scores.txt",
+        "HEVC, 1, 540p, 1, 18.21\nHEVC, 1, 540p, 2, 39.46\nAV1, 1, 2160p, 4, 77.26\n",
+    );
+    for video in ["A_1", "A_2", "A_3"] {
+        write(&format!("vdpve/clips/{video}.mp4"), "");
+    }
+    let score = |video: &str, score: f64| format!("{video},{score}\n");
+    let vdpve = ["A_1", "A_2", "A_3"].map(|video| format!("vdpve/clips/{video}.mp4"));
+    let waterloo = ["HEVC_1_540p_1", "HEVC_1_540p_2", "AV1_1_2160p_4"]
+        .map(|video| format!("waterloo-ivc-4k/{video}.mp4"));
+    let rows: String = (vdpve.iter().zip([2.0, 1.0, 3.0]))
+        .chain(waterloo.iter().zip([1.0, 3.0, 2.0]))
+        .map(|(video, value)| score(video, value))
+        .collect();
+    write("scores.csv", &format!("video,score\n{rows}"));
+    let mut command = juror();
+    command.current_dir(&folder).args(["eval", "--benchmark", "vdpve,waterloo-ivc-4k", "--videos", "."]);
+    let ran = run(command.args(["--scores", "scores.csv"]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let record: Value = serde_json::from_str(&ran.stdout).unwrap();
+    near(&record["per_group"]["vdpve"]["srcc"]["value"], 1.0);
+    near(&record["per_group"]["waterloo-ivc-4k"]["srcc"]["value"], 0.5);
+    near(&record["weighted"]["srcc"], 0.75);
+    assert!(record["warnings"][0].as_str().unwrap().contains("tables of VDPVE count 839"), "{record}");
+
+    for (arguments, told) in [
+        (&["--benchmark", "vdpve", "--scores", "scores.csv"][..], "needs --videos DIR, or --ratings FILE"),
+        (
+            &["--benchmark", "vdpv", "--videos", "."],
+            "`vdpv` is no set that juror knows; allowed are lsvq-test",
+        ),
+        (
+            &["--benchmark", "kvq", "--videos", "."],
+            "it holds no label file of KVQ (kvq_train_score.json, train_data.csv)",
+        ),
+        (
+            &["--benchmark", "kvq,cgvds", "--ratings", "x.json", "--scores", "scores.csv"],
+            "names the label file of one set",
+        ),
+    ] {
+        let ran = run(juror().current_dir(&folder).arg("eval").args(arguments));
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn probabilities_are_held_against_choices() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    // Four pairs at .9, of which three came true, one of them told the other way round; and one at .5 with a tie.
+    write("choices.csv", "a,b,preferred,votes\n1,2,a,\n3,4,1,\n5,6,b,\n8,7,b,\n9,10,tie,4\n");
+    let told = "a,b,margin,probability\n1,2,1.5,0.9\n3,4,1.5,0.9\n5,6,1.5,0.9\n7,8,1.5,0.9\n9,10,0,0.5\n";
+    write("told.csv", told);
+    let eval = |arguments: &[&str]| run(juror().current_dir(&folder).arg("eval").args(arguments));
+    let files = ["--preferences", "choices.csv", "--comparisons", "told.csv"];
+    let ran = eval(&[&files[..], &["--plot", "plot.svg"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let record: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&record["type"], &record["n"]), (&"calibration".into(), &5.into()));
+    near(&record["votes"], 8.0);
+    near(&record["agreement"], (3.0 + 2.0) / 8.0);
+    // Turned round, 8-7 has probability .1 and was not preferred: a bin of its own, .1 off.
+    near(&record["expected_calibration_error"], (3.0 * (0.9 - 2.0 / 3.0) + 0.1) / 8.0);
+    near(&record["brier"], (2.0 * 0.01 + 0.81 + 0.01) / 8.0);
+    assert!(record["fitted"]["slope"].as_f64().unwrap() > 0.3, "{record}");
+    let plot = fs::read_to_string(folder.path().join("plot.svg")).unwrap();
+    assert_eq!(plot.matches("<circle").count(), record["bins"].as_array().unwrap().len());
+    let read: juror::Record = serde_json::from_value(record.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), record, "the library reads what the program writes");
+    let table = eval(&[&files[..], &["--format", "table"]].concat());
+    assert!(table.stdout.starts_with("5 pairs, 8 choices"), "{}", table.stdout);
+    let csv = eval(&[&files[..], &["--format", "csv"]].concat());
+    assert_eq!(csv.stdout.lines().count(), 2, "{}", csv.stdout);
+
+    for (choices, problem) in [
+        ("a,b,preferred\n1,2,better\n", "line 2: `preferred` is `better`; a finite number is needed"),
+        ("a,b,preferred\n1,2,1.5\n", "line 2: `preferred` is 1.5; allowed is 0 to 1"),
+        ("a,b,preferred\n1,1,a\n", "line 2: `a` and `b` are both `1`"),
+        ("a,b,preferred,votes\n1,2,a,0\n", "line 2: `votes` is 0; allowed is above 0"),
+        ("a,b,preferred\n1,2,a\n1,3,a\n", "--allow-missing leaves these out: pairs that people chose from"),
+    ] {
+        write("choices.csv", choices);
+        let ran = eval(&files);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{choices}");
+        assert!(ran.stderr.contains(problem), "{}", ran.stderr);
+    }
+    let ran = eval(&[&files[..], &["--allow-missing"]].concat());
+    let record: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&record["n"], &record["missing"][0]), (&1.into(), &"1|3".into()));
+    write("told.csv", &(told.to_owned() + "2,1,0.1,0.5\n"));
+    let ran = eval(&files);
+    assert!(ran.stderr.contains("line 7: `2` and `1` stand at line 2 already"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_model_scores_a_published_set() {
+    let folder = rated_videos();
+    fs::remove_file(folder.path().join("ratings.csv")).unwrap();
+    let labels = "good.mp4, -1, -1, 80.5\nfair.mp4, -1, -1, 60\npoor.mp4, -1, -1, 40\nbad.mp4, -1, -1, 20\n";
+    fs::write(folder.path().join("list.txt"), labels).unwrap();
+    let arguments = ["eval", "--benchmark", "live-vqc", "--ratings", "list.txt", "--videos", "."];
+    let ran = run(juror().current_dir(&folder).args(arguments));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let record: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&record["n"], &record["model"]["name"]), (&4.into(), &"nano".into()));
+    assert!(record["srcc"]["value"].as_f64().unwrap() > 0.7, "{record}");
+}
+
 /// `shared/ratings/<file>` in the folder that holds the repository, or further up. The tables belong to their authors
 /// and are not shipped; the test says so and passes over when they are absent.
 fn shared(file: &str) -> Option<PathBuf> {

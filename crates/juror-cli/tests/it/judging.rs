@@ -129,3 +129,55 @@ fn the_table_starts_with_the_verdict() {
     let scored = table(&["score", "good.mp4"]);
     assert!(scored.starts_with("Looks "), "{scored}");
 }
+
+#[test]
+fn anchors_bring_margins_to_the_scale() {
+    let folder = pair();
+    let by_scenes = |name: &str| {
+        judge(
+            folder.path(),
+            &["score", name, "--anchors", "scenes", "--no-rationale", "--segment-seconds", "0.4"],
+        )
+    };
+    let (good, cheap) = (by_scenes("good.mp4"), by_scenes("cheap.mp4"));
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert!(number(&good["score"]) > number(&cheap["score"]) + 0.25, "{good} {cheap}");
+    for record in [&good, &cheap] {
+        let (score, ci95) = (number(&record["score"]), &record["ci95"]);
+        assert!((1.0..=5.0).contains(&score), "{record}");
+        assert!(number(&ci95[0]) <= score && score <= number(&ci95[1]), "{record}");
+        assert_eq!(
+            (&record["anchors"]["count"], record["segments"].as_array().unwrap().len()),
+            (&12.into(), 2)
+        );
+        let segments: Vec<f64> =
+            record["segments"].as_array().unwrap().iter().map(|part| number(&part["score"])).collect();
+        assert!((number(&record["pooled"]["mean"]) - segments.iter().sum::<f64>() / 2.0).abs() < 1e-9);
+    }
+
+    // Anchors of one's own: the score is the mean of rating plus margin, exactly.
+    for (name, crf) in [("fair", 30), ("poor", 38)] {
+        let output = folder.path().join(name).with_extension("mp4");
+        ffmpeg(&["-i", text(&folder.path().join("good.mp4"))], &format!("-c:v libx264 -crf {crf}"), &output);
+    }
+    let ratings = "video,mos\ngood.mp4,4.5\nfair.mp4,3.5\npoor.mp4,2\n";
+    std::fs::write(folder.path().join("rated.csv"), ratings).unwrap();
+    let record = judge(folder.path(), &["score", "cheap.mp4", "--anchors", "rated.csv", "--no-rationale"]);
+    let margin = |anchor: &str| {
+        number(&judge(folder.path(), &["compare", "cheap.mp4", anchor, "--no-rationale"])["margin"])
+    };
+    let sum = 4.5 + margin("good.mp4") + 3.5 + margin("fair.mp4") + 2.0 + margin("poor.mp4");
+    assert!((number(&record["score"]) - (sum / 3.0).clamp(1.0, 5.0)).abs() < 1e-9, "{record}");
+    assert_eq!(record["anchors"]["count"], 3);
+
+    for (ratings, told) in [
+        ("video,mos\ngood.mp4,4.5\nfair.mp4,3.5\n", "there are 2; at least 3 are needed"),
+        ("video,mos\ngood.mp4,84\nfair.mp4,3.5\npoor.mp4,2\n", "`good.mp4` is rated 84"),
+        ("video,mos\ngood.mp4,4\nfair.mp4,3.5\nnone.mp4,2\n", "none.mp4"),
+    ] {
+        std::fs::write(folder.path().join("rated.csv"), ratings).unwrap();
+        let ran = run(juror().current_dir(&folder).args(["score", "good.mp4", "--anchors", "rated.csv"]));
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ratings}");
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    }
+}

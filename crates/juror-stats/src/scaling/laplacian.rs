@@ -15,7 +15,7 @@ use crate::error::StatsError;
 use crate::random;
 
 /// Up to this many items the inverse is dense (n³ work, n² memory).
-const DENSE_LIMIT: usize = 400;
+pub(crate) const DENSE_LIMIT: usize = 400;
 /// Relative residual at which conjugate gradients stop.
 const CG_TOLERANCE: f64 = 1e-13;
 /// Random sign vectors of the diagonal estimate; its relative error is about `sqrt(2 / PROBES)` of the off-diagonal share.

@@ -15,6 +15,7 @@ mod graph;
 pub(crate) mod laplacian;
 pub mod least_squares;
 pub mod pairs;
+mod posterior;
 pub mod preferences;
 pub mod response;
 mod scale;

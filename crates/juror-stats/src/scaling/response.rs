@@ -5,12 +5,15 @@
 //! apart tell only who is better. The scores minimise
 //! `sum_e w_e (m_e - g(s_a - s_b))² / (2 noise²) + sum_i s_i² / (2 prior²)`, by damped Newton steps on the comparison graph;
 //! the prior `N(0, prior²)` bounds what saturated margins leave open. With an infinite limit this is least squares with a
-//! prior. Errors come from the Gauss-Newton Hessian at the optimum.
+//! prior, whose errors are exact. With a finite one the scores are the means of the posterior, and errors its deviations
+//! (module `posterior`); above 400 items they are the optimum and its Gauss-Newton Hessian, whose errors are
+//! too small where most margins saturate.
 
 use serde::{Deserialize, Serialize};
 
-use super::laplacian::Laplacian;
+use super::laplacian::{DENSE_LIMIT, Inverse, Laplacian};
 use super::pairs::PairTable;
+use super::posterior::propagate;
 use super::scale::Scale;
 use crate::error::StatsError;
 
@@ -70,7 +73,7 @@ pub struct JudgeFit {
     pub scale: Scale,
     /// The judge, with the noise found where the margins tell it.
     pub judge: Judge,
-    /// Information of each comparison: `weight slope² / noise²` at the optimum.
+    /// Information of each comparison on its difference: `weight slope² / noise²` at the optimum.
     pub(crate) information: Vec<f64>,
 }
 
@@ -96,24 +99,39 @@ pub fn scale_judged(pairs: &PairTable, judge: Judge) -> Result<JudgeFit, StatsEr
         }
     }
     scores = optimum(pairs, &judge, scores)?;
-    let information: Vec<f64> = (pairs.comparisons().iter())
+    if judge.limit.is_some() && pairs.items() <= DENSE_LIMIT {
+        let posterior = propagate(pairs, judge, &scores, told)?;
+        return Ok(fit(pairs, posterior.judge, posterior.scores, posterior.information, posterior.inverse));
+    }
+    let information = information(pairs, &judge, &scores);
+    let inverse = hessian(pairs, &judge, &information, 0.0).inverse()?;
+    Ok(fit(pairs, judge, scores, information, inverse))
+}
+
+fn fit(
+    pairs: &PairTable,
+    judge: Judge,
+    scores: Vec<f64>,
+    information: Vec<f64>,
+    inverse: Inverse,
+) -> JudgeFit {
+    let components = super::Components::new(pairs.items(), pairs.edges().map(|(a, b, _)| (a, b)));
+    let scale = Scale { scores, components, unit_std: Some(1.0), freedom: None, inverse };
+    JudgeFit { scale, judge, information }
+}
+
+/// Of each comparison at the scores: `weight slope² / noise²`.
+fn information(pairs: &PairTable, judge: &Judge, scores: &[f64]) -> Vec<f64> {
+    (pairs.comparisons().iter())
         .map(|c| c.weight * (judge.slope(scores[c.a] - scores[c.b]) / judge.noise).powi(2))
-        .collect();
-    let laplacian = hessian(pairs, &judge, &information, 0.0);
-    let scale = Scale {
-        scores,
-        components: super::Components::new(pairs.items(), pairs.edges().map(|(a, b, _)| (a, b))),
-        unit_std: Some(1.0),
-        freedom: None,
-        inverse: laplacian.inverse()?,
-    };
-    Ok(JudgeFit { scale, judge, information })
+        .collect()
 }
 
 /// Information below this is as good as none, but keeps the graph whole.
 const LEAST_INFORMATION: f64 = 1e-12;
 
-fn hessian(pairs: &PairTable, judge: &Judge, information: &[f64], damping: f64) -> Laplacian {
+/// The Laplacian with `information` for weights, and the prior and `damping` for ridge.
+pub(super) fn hessian(pairs: &PairTable, judge: &Judge, information: &[f64], damping: f64) -> Laplacian {
     let edges: Vec<_> = pairs
         .comparisons()
         .iter()
@@ -187,9 +205,7 @@ fn residual_noise(pairs: &PairTable, judge: &Judge, scores: &[f64]) -> Result<f6
     let residual = |a: usize, b: usize, margin: f64| margin - judge.margin(scores[a] - scores[b]);
     let squares: f64 =
         pairs.comparisons().iter().map(|c| c.weight * residual(c.a, c.b, c.margin).powi(2)).sum();
-    let information: Vec<f64> = (pairs.comparisons().iter())
-        .map(|c| c.weight * (judge.slope(scores[c.a] - scores[c.b]) / judge.noise).powi(2))
-        .collect();
+    let information = information(pairs, judge, scores);
     // Each score takes 1 - prior precision * posterior variance degrees of freedom: the trace of the hat matrix.
     let inverse = hessian(pairs, judge, &information, 0.0).inverse()?;
     let taken: f64 = (0..pairs.items()).map(|i| 1.0 - inverse.variance(i) * judge.prior_std.powi(-2)).sum();

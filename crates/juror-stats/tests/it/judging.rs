@@ -1,7 +1,7 @@
 //! Levels, anchors, pooling, calibration and observers.
 
 use approx::assert_relative_eq;
-use juror_stats::anchors::{AnchorJudgement, pool, score_by_anchors};
+use juror_stats::anchors::{AnchorJudgement, AnchorSet, pool, score_by_anchors};
 use juror_stats::calibration::{Calibration, Outcome, coverage, reliability};
 use juror_stats::levels::{Thresholds, level_probabilities, preference};
 use juror_stats::observers::{Rating, recover};
@@ -87,6 +87,43 @@ fn a_video_is_scored_against_anchors_in_closed_form() {
     assert!(score_by_anchors(&[], MarginNoise::Estimated).is_err());
     assert!(score_by_anchors(&[judgement(f64::NAN, 1.0, 1.0)], MarginNoise::Estimated).is_err());
     assert!(score_by_anchors(&[judgement(1.0, 1.0, 0.0)], MarginNoise::Estimated).is_err());
+}
+
+#[test]
+fn anchors_tell_how_far_scores_by_them_are_off() {
+    // Four anchors; the judge is wrong about one of them alike in every margin, which no residual shows.
+    let (known, seen) = ([1.0, 2.0, 3.5, 4.5], [1.0, 2.0, 4.1, 4.5]);
+    let set = AnchorSet::new(known.to_vec(), |i, j| Ok::<_, StatsError>(seen[i] - seen[j])).unwrap();
+    // By the others each is off by a third of the difference of its error and theirs.
+    let errors = [0.2, 0.2, -0.6, 0.2];
+    let deviation = (errors.iter().map(|e: &f64| e * e).sum::<f64>() / 3.0).sqrt();
+    assert_relative_eq!(set.deviation(), deviation, epsilon = 1e-12);
+    let score = set.score(&seen.map(|anchor| 3.0 - anchor)).unwrap();
+    assert_relative_eq!(score.score, 3.0 - 0.6 / 4.0, epsilon = 1e-12);
+    assert!(score.ci95.unwrap().contains(3.0) && score.ci95.unwrap().width() > 4.0 * deviation);
+    assert!(set.score(&[0.0; 3]).is_err() && set.score(&[f64::NAN; 4]).is_err());
+    let two = AnchorSet::new(vec![1.0, 2.0], |_, _| Ok::<_, StatsError>(-1.0));
+    assert!(matches!(two, Err(StatsError::TooFew { have: 2, need: 3, .. })), "{two:?}");
+}
+
+#[test]
+fn intervals_by_anchors_cover_when_the_judge_errs_by_video() {
+    let mut noise = Noise::new(31);
+    let (mut intervals, mut truths) = (Vec::new(), Vec::new());
+    for _ in 0..400 {
+        let known: Vec<f64> = (0..12).map(|_| 1.0 + 4.0 * noise.unit()).collect();
+        let seen: Vec<f64> = known.iter().map(|score| score + 0.5 * noise.normal()).collect();
+        let set = AnchorSet::new(known, |i, j| Ok::<_, StatsError>(seen[i] - seen[j])).unwrap();
+        for _ in 0..5 {
+            let truth = 1.0 + 4.0 * noise.unit();
+            let video = truth + 0.5 * noise.normal();
+            let margins: Vec<f64> = seen.iter().map(|anchor| video - anchor).collect();
+            intervals.push(set.score(&margins).unwrap().ci95.unwrap());
+            truths.push(truth);
+        }
+    }
+    let share = coverage(&intervals, &truths).unwrap().unwrap().share;
+    assert!((0.93..=0.97).contains(&share), "{share}");
 }
 
 #[test]

@@ -135,6 +135,27 @@ fn it_stops_by_budget_by_width_and_by_order() {
 }
 
 #[test]
+fn intervals_cover_where_most_margins_saturate() {
+    let (mut covered, mut asked) = (0, 0);
+    let judge = Judge { limit: Some(1.0), noise: 0.5, prior_std: 1.2 };
+    for seed in 0..20 {
+        let mut noise = Noise::new(500 + seed);
+        let truth = truth(30, &mut noise);
+        let centre = truth.iter().sum::<f64>() / 30.0;
+        let comparisons: Vec<_> = (shuffled(30, &mut noise).into_iter().take(110))
+            .map(|(a, b)| {
+                Comparison::new(a, b, judge.margin(truth[a] - truth[b]) + judge.noise * noise.normal())
+            })
+            .collect();
+        let scale = scale_judged(&PairTable::new(30, comparisons).unwrap(), judge).unwrap().scale;
+        covered += (0..30).filter(|&i| scale.interval(i).unwrap().contains(truth[i] - centre)).count();
+        asked += 30;
+    }
+    let share = covered as f64 / f64::from(asked);
+    assert!((0.92..=0.98).contains(&share), "{share}");
+}
+
+#[test]
 fn a_saturating_judge_is_seen_through() {
     let mut noise = Noise::new(77);
     let truth = truth(25, &mut noise);

@@ -28,6 +28,13 @@ pub struct Rating {
     pub bitrate: Option<f64>,
 }
 
+impl Rating {
+    /// A rating of which no more is known.
+    pub(super) fn of(video: String, mos: f64) -> Self {
+        Self { video, mos, std: None, votes: None, group: None, ladder: None, bitrate: None }
+    }
+}
+
 /// What the columns of a file of ratings are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RatingColumns {
@@ -35,6 +42,8 @@ pub struct RatingColumns {
     names: [String; 7],
     /// What follows an id to make it the name of a video.
     suffix: String,
+    /// The only rows that count: a column, and its value whatever the case of its letters.
+    only: Option<(String, String)>,
 }
 
 impl Default for RatingColumns {
@@ -49,7 +58,12 @@ impl RatingColumns {
 
     /// The usual names; `suffix` (`.mp4`) makes an id the name of a video.
     pub fn with_suffix(suffix: String) -> Self {
-        Self { names: Self::KEYS.map(str::to_owned), suffix }
+        Self { names: Self::KEYS.map(str::to_owned), suffix, only: None }
+    }
+
+    /// Passes over rows whose `column` is not `value`.
+    pub(super) fn only_where(self, column: &str, value: &str) -> Self {
+        Self { only: Some((column.to_owned(), value.to_owned())), ..self }
     }
 
     /// Reads `key` from the column `name`; `false` for a key that is none of [`RatingColumns::KEYS`].
@@ -81,6 +95,11 @@ impl Ratings {
         let mut rows = Vec::new();
         let mut ids = Ids::default();
         table::read(path, &[&[video], &[mos]], &mut |row| {
+            if let Some((column, value)) = &columns.only
+                && row.text(column).is_none_or(|cell| !cell.eq_ignore_ascii_case(value))
+            {
+                return Ok(());
+            }
             let id = ids.take(row, video, row.text(video))?;
             let at_least = |column: &str, least: f64| match row.number(column)? {
                 Some(number) if number < least => {

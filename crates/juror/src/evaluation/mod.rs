@@ -1,12 +1,16 @@
 //! How well scores agree with people's ratings: files in, figures out.
 //!
 //! - [`Ratings`], [`Scores`]: files, checked; [`ScoreColumn`] chooses what of a file of scores is used;
+//! - [`Benchmark`]: the label files of public sets;
+//! - [`Preferences`]: what people chose of pairs, beside a judge's probabilities;
 //! - [`Sample`]: the videos that have all that is asked for, and the figures over them.
 //!
 //! Files are joined by the very text of `video`. The arithmetic is [`juror_stats::correlation`]'s; ladders keep their
 //! order when no rung scores below a cheaper one. Scores and ratings may be on any scale where more is better.
 
+mod benchmarks;
 mod files;
+mod preferences;
 mod sample;
 mod table;
 
@@ -14,7 +18,9 @@ use std::path::PathBuf;
 
 use juror_stats::StatsError;
 
+pub use benchmarks::{BENCHMARKS, Benchmark};
 pub use files::{Rating, RatingColumns, Ratings, ScoreColumn, Scores};
+pub use preferences::{Kept, Preferences};
 pub use sample::{Findings, Sample};
 pub use table::Place;
 

@@ -205,7 +205,7 @@ fn json_array(
     Ok(())
 }
 
-fn broken_json(path: &Path, error: &serde_json::Error) -> Error {
+pub(super) fn broken_json(path: &Path, error: &serde_json::Error) -> Error {
     let what = error.to_string();
     // The message has its own "at line .. column .." at its end.
     let what = what.split(" at line ").next().unwrap_or_default();
