@@ -1,10 +1,12 @@
 //! Plots as SVG, written by hand: a canvas, axes with round ticks, and text that cannot break the markup.
 //!
 //! - [`scatter`]: scores against ratings;
+//! - [`histogram`]: how values are distributed, and bars by name;
 //! - [`ranking`]: scores with intervals, and the matrix of margins.
 //!
 //! Units are pixels, from the upper left. No raster form: browsers and converters make one.
 
+pub mod histogram;
 pub mod ranking;
 pub mod scatter;
 

@@ -9,6 +9,7 @@ mod eval;
 mod help;
 mod judging;
 mod output;
+mod pairs;
 mod pull;
 mod rank;
 mod remote;
