@@ -147,7 +147,11 @@ impl Stages {
         stage.bar.finish_and_clear();
         if !self.quiet && done > 0 {
             let secs = stage.begin.elapsed().as_secs_f64();
-            complain(&format!("{}: {done} in {secs:.1} s ({:.2}/s)", stage.name, done as f64 / secs.max(1e-3)));
+            complain(&format!(
+                "{}: {done} in {secs:.1} s ({:.2}/s)",
+                stage.name,
+                done as f64 / secs.max(1e-3)
+            ));
         }
     }
 }

@@ -478,7 +478,8 @@ fn panel(args: PanelArgs, config: &mut PanelConfig) -> anyhow::Result<()> {
     config.anchors = args.anchors.or(config.anchors.take());
     for command in args.external {
         let program = command.split_whitespace().next().unwrap_or_default();
-        let stem = Path::new(program).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let stem =
+            Path::new(program).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         ensure!(!stem.is_empty(), "--external needs a command");
         let taken = |name: &str| config.external.iter().any(|external| external.name == name);
         let name = (1..)

@@ -66,7 +66,8 @@ pub fn run(args: LabelArgs) -> anyhow::Result<Outcome> {
 
 fn records(job: &Labelling, labels: &Labels) -> Vec<Value> {
     let mut records = Vec::new();
-    let known = || job.videos.iter().zip(&labels.videos).filter_map(|(path, v)| Some((path, v.as_ref().ok()?)));
+    let known =
+        || job.videos.iter().zip(&labels.videos).filter_map(|(path, v)| Some((path, v.as_ref().ok()?)));
     for (path, video) in job.videos.iter().zip(&labels.videos) {
         records.push(match video {
             Ok(video) => of_video(path, video, labels, job.panel.least_sd),
@@ -113,7 +114,9 @@ fn table(records: &[Value]) -> String {
         let line = match record["type"].as_str() {
             Some("label") => {
                 let judges: Vec<String> = (record["judges"].as_array().into_iter().flatten())
-                    .filter_map(|judge| Some(format!("{} {:.2}", judge["name"].as_str()?, judge["points"].as_f64()?)))
+                    .filter_map(|judge| {
+                        Some(format!("{} {:.2}", judge["name"].as_str()?, judge["points"].as_f64()?))
+                    })
                     .collect();
                 let path = record["video"]["path"].as_str().unwrap_or_default();
                 format!("{:.2} ± {:.2}  ({})  {path}\n", number("score"), number("sd"), judges.join(", "))

@@ -120,7 +120,8 @@ fn summary_table(job: &Building, finished: &Finished) -> String {
         let counts = pairs::summary::levels().map(|level| format!("{level} {}", of(level))).join(", ");
         let _ = writeln!(text, "  {source:10} {:>6}  {counts}", levels.values().sum::<usize>());
     }
-    let percent = |share: Option<f64>| share.map_or("none".to_owned(), |share| format!("{:.2} %", 100.0 * share));
+    let percent =
+        |share: Option<f64>| share.map_or("none".to_owned(), |share| format!("{:.2} %", 100.0 * share));
     let agreement = &summary.agreement;
     let _ = writeln!(
         text,

@@ -28,12 +28,16 @@ pub fn page(summary: &Summary, seed: u64) -> String {
     let margins: Vec<(&str, &[f64])> = summary.margins.iter().map(|(n, v)| (n.as_str(), &v[..])).collect();
     figure(&mut body, stacked("Margins", "A over B, points", [-4.0, 4.0], 32, &margins));
     for (name, scores) in &summary.scores {
-        let title = if name == "panel" { "Labels of the panel".to_owned() } else { format!("Points by {name}") };
+        let title =
+            if name == "panel" { "Labels of the panel".to_owned() } else { format!("Points by {name}") };
         figure(&mut body, stacked(&title, "points", [1.0, 5.0], 32, &[("videos", scores)]));
     }
     let deviations: &[f64] = &summary.deviations;
     let title = "Disagreement of the judges";
-    figure(&mut body, stacked(title, "standard deviation, points", [0.0, 2.0], 32, &[("videos", deviations)]));
+    figure(
+        &mut body,
+        stacked(title, "standard deviation, points", [0.0, 2.0], 32, &[("videos", deviations)]),
+    );
     let most = summary.by_kind.values().copied().max().unwrap_or(1) as f64;
     let kinds: Vec<(String, f64, String)> =
         summary.by_kind.iter().map(|(kind, &n)| (kind.clone(), n as f64, n.to_string())).collect();
@@ -70,14 +74,19 @@ fn trust(summary: &Summary, body: &mut String, figure: impl Fn(&mut String, Stri
         Some((name.clone(), share, format!("{:.1} % of {}", 100.0 * share, agreement.pairs)))
     };
     let title = "Labels that agree with the hidden severity order";
-    let whole = [("panel".to_owned(), agreement.panel), ("panel, one level apart".to_owned(), agreement.adjacent)];
+    let whole =
+        [("panel".to_owned(), agreement.panel), ("panel, one level apart".to_owned(), agreement.adjacent)];
     let mut rows: Vec<_> = whole.iter().filter_map(|(name, agreement)| bar((name, agreement))).collect();
     rows.extend(agreement.by_judge.iter().filter_map(bar));
     figure(body, bars(title, 1.0, &rows));
     let rows: Vec<_> = agreement.by_kind.iter().filter_map(bar).collect();
     figure(body, bars(&format!("{title}, by distortion"), 1.0, &rows));
     if let Some(share) = summary.student_wrong.as_ref().and_then(Agreement::share) {
-        let _ = writeln!(body, "<p>The student has {:.1} % of the set's severity pairs right.</p>", 100.0 * share);
+        let _ = writeln!(
+            body,
+            "<p>The student has {:.1} % of the set's severity pairs right.</p>",
+            100.0 * share
+        );
     }
 }
 
@@ -105,7 +114,9 @@ fn panel(summary: &Summary, body: &mut String) {
 }
 
 fn left_out(summary: &Summary, body: &mut String) {
-    for (what, list) in [("sources left out", &summary.rejects), ("videos that could not be made", &summary.failed)] {
+    for (what, list) in
+        [("sources left out", &summary.rejects), ("videos that could not be made", &summary.failed)]
+    {
         for (reason, count) in list {
             let _ = writeln!(body, "<p>{count} {what}: {}</p>", escaped(reason));
         }

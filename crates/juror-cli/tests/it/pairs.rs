@@ -35,7 +35,11 @@ fn workplace() -> tempfile::TempDir {
     let videos = folder.path().join("videos");
     fs::create_dir(&videos).unwrap();
     render("160x120", "-t 0.5 -crf 12", &videos.join("zoom one.mp4"));
-    ffmpeg(&["-f", "lavfi", "-i", "testsrc2=size=128x96:rate=25"], "-t 0.6 -c:v mpeg4 -q:v 2", &videos.join("test.avi"));
+    ffmpeg(
+        &["-f", "lavfi", "-i", "testsrc2=size=128x96:rate=25"],
+        "-t 0.6 -c:v mpeg4 -q:v 2",
+        &videos.join("test.avi"),
+    );
     fs::write(folder.path().join("pairs.toml"), CONFIG).unwrap();
     folder
 }
@@ -48,14 +52,23 @@ fn pairs(folder: &Path, arguments: &[&str]) -> Command {
 
 /// The files of a finished set and its clips, by content.
 fn contents(set: &Path) -> Vec<(PathBuf, String)> {
-    let mut files: Vec<PathBuf> =
-        names(set).iter().filter(|name| name.contains("pairs.") || name.ends_with(".json") || name.ends_with(".html")).map(PathBuf::from).collect();
+    let mut files: Vec<PathBuf> = names(set)
+        .iter()
+        .filter(|name| name.contains("pairs.") || name.ends_with(".json") || name.ends_with(".html"))
+        .map(PathBuf::from)
+        .collect();
     for shelf in names(&set.join("clips")) {
         let clips = names(&set.join("clips").join(&shelf));
         files.extend(clips.iter().map(|name| Path::new("clips").join(&shelf).join(name)));
     }
     let hash = |file: &PathBuf| format!("{:x?}", Sha256::digest(fs::read(set.join(file)).unwrap()));
-    files.into_iter().map(|file| { let sum = hash(&file); (file, sum) }).collect()
+    files
+        .into_iter()
+        .map(|file| {
+            let sum = hash(&file);
+            (file, sum)
+        })
+        .collect()
 }
 
 fn rows(set: &Path) -> Vec<Value> {
@@ -83,12 +96,20 @@ fn a_set_holds_what_it_promises_and_is_made_once() {
     for row in &rows {
         let margin = row["margin"].as_f64().unwrap();
         let prefer = row["prefer"].as_str().unwrap();
-        assert!(match prefer { "a" => margin > 0.0, "b" => margin < 0.0, _ => margin.abs() < 0.05 }, "{row}");
+        assert!(
+            match prefer {
+                "a" => margin > 0.0,
+                "b" => margin < 0.0,
+                _ => margin.abs() < 0.05,
+            },
+            "{row}"
+        );
         better += i32::from(margin > 0.0) - i32::from(margin < 0.0);
         for side in ["a", "b"] {
             let path = row[side].as_str().unwrap();
             let path = if path.starts_with("clips/") { set.join(path) } else { folder.path().join(path) };
-            let sha256: String = Sha256::digest(fs::read(&path).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
+            let sha256: String =
+                Sha256::digest(fs::read(&path).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
             assert_eq!(row[format!("{side}_sha256")].as_str(), Some(sha256.as_str()));
         }
         if row["source"] == "severity" {
@@ -110,22 +131,36 @@ fn a_set_holds_what_it_promises_and_is_made_once() {
     let clip = set.join(&before.last().unwrap().0);
     let made = fs::metadata(&clip).unwrap().modified().unwrap();
     let long_ago = std::time::SystemTime::UNIX_EPOCH - Duration::from_secs(86_400);
-    fs::File::options().write(true).open(folder.path().join("videos/test.avi")).unwrap().set_modified(long_ago).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(folder.path().join("videos/test.avi"))
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
     assert_eq!(run(&mut pairs(folder.path(), &[])).code, 0);
     assert!(contents(&set) == before, "a second run gives the same bytes");
     assert_eq!(fs::metadata(&clip).unwrap().modified().unwrap(), made);
 
     // Another thread count and a cache that holds next to nothing: the same pairs.
-    let small = run(&mut pairs(folder.path(), &["--run-dir", "small", "--threads", "1", "--cache-gib", "1e-6"]));
+    let small =
+        run(&mut pairs(folder.path(), &["--run-dir", "small", "--threads", "1", "--cache-gib", "1e-6"]));
     assert_eq!(small.code, 0, "{}", small.stderr);
     assert!(small.stderr.contains("clips of the set are not kept"), "{}", small.stderr);
     let lines = |set: &str| fs::read(folder.path().join(set).join("pairs.jsonl")).unwrap();
     assert!(lines("small") == lines("set"));
     let restored = run(&mut pairs(folder.path(), &["--run-dir", "small"]));
     assert_eq!(restored.code, 0, "{}", restored.stderr);
-    assert!(!restored.stderr.contains("not what it was") && !restored.stderr.contains("not kept"), "{}", restored.stderr);
-    assert!(rows.iter().flat_map(|row| [&row["a"], &row["b"]]).map(|path| path.as_str().unwrap())
-        .all(|path| !path.starts_with("clips/") || folder.path().join("small").join(path).is_file()));
+    assert!(
+        !restored.stderr.contains("not what it was") && !restored.stderr.contains("not kept"),
+        "{}",
+        restored.stderr
+    );
+    assert!(
+        rows.iter()
+            .flat_map(|row| [&row["a"], &row["b"]])
+            .map(|path| path.as_str().unwrap())
+            .all(|path| !path.starts_with("clips/") || folder.path().join("small").join(path).is_file())
+    );
 }
 
 /// `JUROR_KILLS` says how often; scripts/check-pairs.sh says 20.
@@ -157,7 +192,8 @@ fn a_run_that_is_killed_again_and_again_gives_the_same_bytes() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     eprintln!("killed {killed} of {kills} runs, after {}", told.join(", "));
     assert!(contents(&folder.path().join("set")) == undisturbed);
-    let leftovers: Vec<String> = names(&folder.path().join("set")).into_iter().filter(|n| n.ends_with(".part")).collect();
+    let leftovers: Vec<String> =
+        names(&folder.path().join("set")).into_iter().filter(|n| n.ends_with(".part")).collect();
     assert!(leftovers.is_empty(), "{leftovers:?}");
 }
 
@@ -179,7 +215,11 @@ fn odd_files_are_left_out_with_a_reason_and_cost_the_others_nothing() {
     fs::write(videos.join("malicious.mp4"), [&good[..200], &noise].concat()).unwrap();
     let source = "testsrc2=size=128x96:rate=25";
     let key = "-encryption_scheme cenc-aes-ctr -encryption_key 76a6c65c5ea762046bd749a2e632ccbb -encryption_kid a7e61c373e219033c21091fa607bf3b8";
-    ffmpeg(&["-f", "lavfi", "-i", source], &format!("-t 0.6 -c:v libx264 {key}"), &videos.join("encrypted.mp4"));
+    ffmpeg(
+        &["-f", "lavfi", "-i", source],
+        &format!("-t 0.6 -c:v libx264 {key}"),
+        &videos.join("encrypted.mp4"),
+    );
     ffmpeg(&["-f", "lavfi", "-i", "testsrc2=size=32x32:rate=25"], "-t 1", &videos.join("tiny.mp4"));
     ffmpeg(&["-f", "lavfi", "-i", source], "-frames:v 3", &videos.join("short.mp4"));
     ffmpeg(&["-f", "lavfi", "-i", "color=size=128x96:rate=25"], "-t 0.6", &videos.join("static.mp4"));
@@ -195,7 +235,9 @@ fn odd_files_are_left_out_with_a_reason_and_cost_the_others_nothing() {
     let reason = |name: &str| {
         let rejects = record["rejects"].as_array().unwrap();
         let found = rejects.iter().find(|reject| reject["path"].as_str().unwrap().ends_with(name));
-        found.map(|reject| format!("{}: {}", reject["kind"].as_str().unwrap(), reject["message"].as_str().unwrap()))
+        found.map(|reject| {
+            format!("{}: {}", reject["kind"].as_str().unwrap(), reject["message"].as_str().unwrap())
+        })
     };
     for (name, told) in [
         ("zoom one.mp4", "duplicate"), // its copy comes first
@@ -216,7 +258,9 @@ fn odd_files_are_left_out_with_a_reason_and_cost_the_others_nothing() {
     }
     assert_eq!(record["sources"].as_u64(), Some(5), "three videos and two scenes: {record}");
     // The name that no JSON can hold stands in the set through a link.
-    let linked = rows(&folder.path().join("set")).iter().flat_map(|row| [row["a"].clone(), row["b"].clone()])
+    let linked = rows(&folder.path().join("set"))
+        .iter()
+        .flat_map(|row| [row["a"].clone(), row["b"].clone()])
         .find(|path| path.as_str().unwrap().starts_with("originals/"));
     let linked = folder.path().join("set").join(linked.expect("in some pair").as_str().unwrap());
     assert_eq!(fs::read(linked).unwrap(), fs::read(videos.join(odd)).unwrap());
@@ -233,7 +277,11 @@ fn wrong_configurations_and_a_second_run_are_refused() {
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
     assert!(ran.stderr.contains("another run is at work in set"), "{}", ran.stderr);
     drop(lock);
-    fs::write(set.join("state.sqlite"), "no database, but a text that is long enough to look like one. ".repeat(20)).unwrap();
+    fs::write(
+        set.join("state.sqlite"),
+        "no database, but a text that is long enough to look like one. ".repeat(20),
+    )
+    .unwrap();
     let ran = run(&mut pairs(folder.path(), &[]));
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("in the state set"), "{}", ran.stderr);
@@ -252,7 +300,11 @@ fn wrong_configurations_and_a_second_run_are_refused() {
         let ran = run(&mut pairs(folder.path(), &["--run-dir", "other"]));
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{told}");
         let word = told.split(['"', ' ']).find(|word| word.len() > 3).unwrap();
-        assert!(ran.stderr.contains(word) || ran.stderr.contains("sparkle") || ran.stderr.contains("nobody"), "{told}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(word) || ran.stderr.contains("sparkle") || ran.stderr.contains("nobody"),
+            "{told}: {}",
+            ran.stderr
+        );
     }
     let ran = run(juror().current_dir(folder.path()).args(["pairs", "--run-dir", "none"]));
     assert_eq!(ran.code, 2);
@@ -308,7 +360,14 @@ fn judges_that_go_wrong_are_left_out_and_no_label_is_lost() {
     assert_eq!(left_out, [false, false, false, false, true, true], "{record}");
     assert!(judges[3]["mapping"]["logistic"].is_array(), "{record}");
 
-    let slow = run(juror().current_dir(&folder).args(["label", "videos/zoom one.mp4", "--external", "sleep 100", "--external-timeout", "0.2"]));
+    let slow = run(juror().current_dir(&folder).args([
+        "label",
+        "videos/zoom one.mp4",
+        "--external",
+        "sleep 100",
+        "--external-timeout",
+        "0.2",
+    ]));
     let record: Value = serde_json::from_str(&slow.stdout).unwrap();
     assert_eq!((slow.code, record["type"].as_str()), (0, Some("label")), "{}", slow.stderr);
     assert!(slow.stderr.contains("no answer in 0.2 s"), "{}", slow.stderr);
@@ -347,7 +406,12 @@ fn labels_come_with_variance_and_levels_and_go_on_after_a_stop() {
     }
     fs::write(folder.path().join("ratings.csv"), ratings).unwrap();
     let mut command = juror();
-    command.current_dir(&folder).arg("label").args(&videos).args(["--anchors", "ratings.csv", "--judge", "nano"]);
+    command.current_dir(&folder).arg("label").args(&videos).args([
+        "--anchors",
+        "ratings.csv",
+        "--judge",
+        "nano",
+    ]);
     let ran = run(command.args(["--judge", "psnr", "--reference", "rung0.mp4"]));
     let labels = crate::support::records(&ran);
     assert_eq!((ran.code, labels.len()), (0, 11), "{}", ran.stderr);

@@ -357,8 +357,7 @@ impl Run<'_> {
     /// The facts of a clip that was just written; `frames` are those before a last codec.
     fn measure(&self, video: &Planned, stretch: &[Frame], frames: &[Frame], bytes: u64) -> Result<Facts> {
         let path = self.clips.path(&video.id);
-        let sha256 =
-            sources::sha256_of(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let sha256 = sources::sha256_of(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let first = frames.first().context("no frame is left")?;
         let mut facts = Facts {
             sha256,
@@ -377,7 +376,8 @@ impl Run<'_> {
         {
             let version = version_of(chain);
             // The yardstick wants to see what the last codec did.
-            let shown = if video_ends_in_codec(chain) { decoded(&path, stretch.len())? } else { frames.to_vec() };
+            let shown =
+                if video_ends_in_codec(chain) { decoded(&path, stretch.len())? } else { frames.to_vec() };
             let looked_at: Vec<usize> = (0..YARDSTICK_PICTURES)
                 .map(|i| (2 * i + 1) * stretch.len() / (2 * YARDSTICK_PICTURES))
                 .collect();

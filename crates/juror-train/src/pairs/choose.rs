@@ -313,7 +313,8 @@ fn stratified(pairs: Vec<Pair>, count: usize, rng: &mut impl rand::Rng) -> Vec<P
         .map(|pair| {
             let turn = &mut turns[(pair.level as usize).abs_diff(2)];
             *turn = !*turn;
-            let a_is_better = if pair.level == Level::Similar { pair.margin > 0.0 } else { pair.level > Level::Similar };
+            let a_is_better =
+                if pair.level == Level::Similar { pair.margin > 0.0 } else { pair.level > Level::Similar };
             if a_is_better == *turn { pair } else { pair.swapped() }
         })
         .collect()
@@ -441,7 +442,8 @@ impl Chooser<'_> {
 
     /// Whether a table says that both sources have one content.
     fn same_group(&self, a: usize, b: usize) -> bool {
-        let group = |source: usize| self.plans[source].source.input().and_then(|input| input.group.as_deref());
+        let group =
+            |source: usize| self.plans[source].source.input().and_then(|input| input.group.as_deref());
         group(a).is_some_and(|group_a| group(b) == Some(group_a))
     }
 

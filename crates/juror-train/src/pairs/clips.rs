@@ -96,7 +96,8 @@ impl Clips {
             encoder.push(frame)?;
         }
         encoder.finish()?;
-        let bytes = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
+        let bytes =
+            std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(bytes)
     }

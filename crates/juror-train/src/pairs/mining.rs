@@ -26,8 +26,9 @@ impl Search {
     #[must_use]
     pub fn pairs(&self, attacker: &[Option<f64>], defender: &[Option<f64>]) -> Vec<(usize, usize)> {
         let both = attacker.iter().zip(defender).enumerate();
-        let mut videos: Vec<(f64, f64, usize)> =
-            both.filter_map(|(index, (attacker, defender))| Some(((*defender)?, (*attacker)?, index))).collect();
+        let mut videos: Vec<(f64, f64, usize)> = both
+            .filter_map(|(index, (attacker, defender))| Some(((*defender)?, (*attacker)?, index)))
+            .collect();
         videos.sort_by(|x, y| x.0.total_cmp(&y.0).then(x.2.cmp(&y.2)));
         let size = videos.len().div_ceil(self.levels.max(1)).max(1);
         videos.chunks(size).flat_map(|level| self.of_level(level)).collect()

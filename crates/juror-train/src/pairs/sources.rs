@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 /// Names that files in folders must end in to be taken for videos; files named one by one may end as they like.
 const EXTENSIONS: [&str; 26] = [
-    "3gp", "asf", "av1", "avi", "flv", "gif", "h264", "h265", "hevc", "ivf", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg",
-    "mpg", "mts", "mxf", "ogv", "ts", "vob", "webm", "wmv", "y4m", "264",
+    "3gp", "asf", "av1", "avi", "flv", "gif", "h264", "h265", "hevc", "ivf", "m2ts", "m4v", "mkv", "mov",
+    "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "vob", "webm", "wmv", "y4m", "264",
 ];
 /// Fewer frames show no motion worth judging.
 const LEAST_FRAMES: usize = 12;
@@ -274,7 +274,8 @@ fn look_at(config: &PairsConfig, input: Input, store: &Store) -> Result<Looked> 
 
 /// A regular file as it is now; else the kind of failure and the reason.
 pub(super) fn stamp_of(path: &Path) -> Result<Stamp, (&'static str, String)> {
-    let metadata = std::fs::metadata(path).map_err(|error| ("not_found", format!("cannot read the file: {error}")))?;
+    let metadata =
+        std::fs::metadata(path).map_err(|error| ("not_found", format!("cannot read the file: {error}")))?;
     if !metadata.is_file() {
         return Err(("not_video", "not a regular file".into()));
     }
@@ -310,8 +311,7 @@ impl Source {
         let mut rng = rng::stream(self.seed, &[1]);
         match &self.origin {
             Origin::Scene(seed) => {
-                let shape =
-                    [(16, 9), (9, 16), (4, 3), (1, 1)].choose(&mut rng).copied().unwrap_or((16, 9));
+                let shape = [(16, 9), (9, 16), (4, 3), (1, 1)].choose(&mut rng).copied().unwrap_or((16, 9));
                 let (width, height) = sized(shape.0, shape.1, config.short_side);
                 let fps = [24.0, 25.0, 30.0, 30.0, 50.0, 60.0].choose(&mut rng).copied().unwrap_or(30.0);
                 let count = ((config.max_secs * fps) as usize).clamp(LEAST_FRAMES, config.max_frames);

@@ -58,7 +58,8 @@ impl Store {
     pub fn open(folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let lock_path = folder.join("lock");
-        let lock = File::create(&lock_path).with_context(|| format!("cannot write {}", lock_path.display()))?;
+        let lock =
+            File::create(&lock_path).with_context(|| format!("cannot write {}", lock_path.display()))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!("another run is at work in {}", folder.display()),
@@ -183,9 +184,12 @@ impl Store {
             let transaction = connection.transaction()?;
             transaction.execute("DELETE FROM pairs", [])?;
             for (place, (a, b, record)) in pairs.enumerate() {
-                transaction
-                    .prepare_cached("INSERT INTO pairs VALUES (?1, ?2, ?3, ?4)")?
-                    .execute(params![place as i64, a, b, record])?;
+                transaction.prepare_cached("INSERT INTO pairs VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+                    place as i64,
+                    a,
+                    b,
+                    record
+                ])?;
             }
             transaction.commit()
         })
@@ -232,7 +236,8 @@ fn prepare(path: &Path) -> Result<Connection> {
     let transaction = connection.transaction()?;
     match transaction.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
         0 => {
-            let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+            let tables: i64 =
+                transaction.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
             if tables > 0 {
                 bail!("it is a database of something else");
             }
@@ -258,7 +263,9 @@ mod tests {
             let store = Store::open(folder.path()).expect("made");
             store.keep("v", "s", "blur:1", &facts, &[("nano".into(), 0.1 + 0.2)]).expect("kept");
             let other = Facts { bytes: 8, ..Facts::default() };
-            store.keep("v", "s", "blur:1", &other, &[("nano".into(), 9.0), ("psnr".into(), 40.0)]).expect("kept");
+            store
+                .keep("v", "s", "blur:1", &other, &[("nano".into(), 9.0), ("psnr".into(), 40.0)])
+                .expect("kept");
             store.spend("make", 1.5, 2).expect("kept");
             store.spend("make", 0.5, 1).expect("kept");
         }
@@ -291,7 +298,8 @@ mod tests {
         store.connection().pragma_update(None, "user_version", 99).expect("set");
         drop(store);
         assert!(format!("{:#}", Store::open(folder.path()).unwrap_err()).contains("its form is 99"));
-        std::fs::write(folder.path().join("state.sqlite"), "once upon a time, there was a text").expect("written");
+        std::fs::write(folder.path().join("state.sqlite"), "once upon a time, there was a text")
+            .expect("written");
         assert!(Store::open(folder.path()).is_err());
     }
 }

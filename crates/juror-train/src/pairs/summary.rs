@@ -81,12 +81,7 @@ pub struct Summary {
 
 /// Sums a set up.
 #[must_use]
-pub fn of(
-    plans: &[SourcePlan],
-    labelled: &Labelled,
-    pairs: &[Pair],
-    rejects: &[Reject],
-) -> Summary {
+pub fn of(plans: &[SourcePlan], labelled: &Labelled, pairs: &[Pair], rejects: &[Reject]) -> Summary {
     let mut by_source: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     let mut margins: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let mut by_kind: BTreeMap<String, usize> = BTreeMap::new();
@@ -156,15 +151,14 @@ fn agreement(plans: &[SourcePlan], labelled: &Labelled) -> SeverityAgreement {
     for videos in labelled.videos.chunk_by(|a, b| a.source == b.source) {
         for a in videos {
             for b in videos {
-                let (place_a, place_b, chain) =
-                    match (&a.planned(plans).role, &b.planned(plans).role) {
-                        (Role::Pristine, Role::Distorted { place, chain, .. }) => (0, *place, chain),
-                        (
-                            Role::Distorted { family, place, .. },
-                            Role::Distorted { family: other, place: worse, chain },
-                        ) if family == other => (*place, *worse, chain),
-                        _ => continue,
-                    };
+                let (place_a, place_b, chain) = match (&a.planned(plans).role, &b.planned(plans).role) {
+                    (Role::Pristine, Role::Distorted { place, chain, .. }) => (0, *place, chain),
+                    (
+                        Role::Distorted { family, place, .. },
+                        Role::Distorted { family: other, place: worse, chain },
+                    ) if family == other => (*place, *worse, chain),
+                    _ => continue,
+                };
                 if place_a >= place_b || a.facts.sha256 == b.facts.sha256 {
                     continue;
                 }

@@ -13,10 +13,10 @@ use super::sources::{self, Origin, Reject};
 use super::store::Store;
 use super::summary::Summary;
 use crate::language::{self, Known};
+use crate::panel::scale::Seat;
 use anyhow::{Context, Result};
 use juror::verdict::Preference;
 use juror_nn::rng;
-use crate::panel::scale::Seat;
 use juror_stats::levels::Level;
 use parquet::basic::{LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
@@ -149,14 +149,12 @@ pub fn set(
     summary: &Summary,
 ) -> Result<Vec<PathBuf>> {
     let folder = &config.run_dir;
-    let rows: Vec<Row> = pairs
-        .iter()
-        .map(|pair| row(config, plans, labelled, pair))
-        .collect::<Result<_>>()?;
-    let lines: Vec<String> =
-        rows.iter().map(|row| Ok(serde_json::to_string(row)?)).collect::<Result<_>>()?;
+    let rows: Vec<Row> =
+        pairs.iter().map(|pair| row(config, plans, labelled, pair)).collect::<Result<_>>()?;
+    let lines: Vec<String> = rows.iter().map(|row| Ok(serde_json::to_string(row)?)).collect::<Result<_>>()?;
     let id = |video: usize| labelled.videos[video].id.as_str();
-    store.replace_pairs(pairs.iter().zip(&lines).map(|(pair, line)| (id(pair.a), id(pair.b), line.clone())))?;
+    store
+        .replace_pairs(pairs.iter().zip(&lines).map(|(pair, line)| (id(pair.a), id(pair.b), line.clone())))?;
     let jsonl = folder.join("pairs.jsonl");
     whole(&jsonl, |file| {
         for line in &lines {
@@ -412,8 +410,7 @@ fn write_parquet(file: &mut BufWriter<File>, rows: &[Row]) -> Result<()> {
         fields.push(Arc::new(field.with_repetition(Repetition::OPTIONAL).build()?));
     }
     let schema = Arc::new(Type::group_type_builder("pairs").with_fields(fields).build()?);
-    let properties =
-        WriterProperties::builder().set_created_by(format!("juror {}", juror::VERSION)).build();
+    let properties = WriterProperties::builder().set_created_by(format!("juror {}", juror::VERSION)).build();
     let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;
     for rows in rows.chunks(ROW_GROUP) {
         let mut group = writer.next_row_group()?;

@@ -128,7 +128,11 @@ impl Judge for External {
             Err(reason) => {
                 let words = program.last_words();
                 *running = None; // kills it
-                Err(Failure::Judge(if words.is_empty() { reason } else { format!("{reason}; it said: {words}") }))
+                Err(Failure::Judge(if words.is_empty() {
+                    reason
+                } else {
+                    format!("{reason}; it said: {words}")
+                }))
             }
         }
     }
@@ -203,7 +207,9 @@ impl Running {
         wrote.map_err(|_| "it ended before it was asked".to_owned())?;
         let text = match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => line?,
-            Err(RecvTimeoutError::Timeout) => return Err(format!("no answer in {} s", timeout.as_secs_f64())),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(format!("no answer in {} s", timeout.as_secs_f64()));
+            }
             Err(RecvTimeoutError::Disconnected) => return Err("it ended without an answer".into()),
         };
         let shown: String = text.chars().take(80).collect();

@@ -55,12 +55,7 @@ impl Mapping {
             return Err("its scores of the anchors are all the same".into());
         };
         let rmse = (logistic.sum_of_squares(&scores) / raw.len() as f64).sqrt();
-        Ok(Self {
-            logistic: Some(parameters),
-            anchors: raw.len(),
-            srcc: srcc(&scores),
-            rmse: Some(rmse),
-        })
+        Ok(Self { logistic: Some(parameters), anchors: raw.len(), srcc: srcc(&scores), rmse: Some(rmse) })
     }
 
     /// A raw score in points, 1 to 5.
@@ -136,7 +131,8 @@ pub fn seats(
         ),
     };
     let fit = |judge: usize, targets: &[Option<f64>]| {
-        let anchors = videos.iter().zip(targets).filter_map(|(video, target)| Some((video.raw[judge]?, (*target)?)));
+        let anchors =
+            videos.iter().zip(targets).filter_map(|(video, target)| Some((video.raw[judge]?, (*target)?)));
         let (raw, points): (Vec<f64>, Vec<f64>) = anchors.take(MOST_ANCHORS).unzip();
         Mapping::fit(&raw, &points)
     };
@@ -282,7 +278,11 @@ mod tests {
         let raw: Vec<f64> = points.iter().map(|p| 100.0 - 20.0 * p).collect();
         let mapping = Mapping::fit(&raw, &points).expect("enough anchors");
         for (raw, points) in raw.iter().zip(&points) {
-            assert!((mapping.points(*raw) - points).abs() < 0.1, "{raw}: {} for {points}", mapping.points(*raw));
+            assert!(
+                (mapping.points(*raw) - points).abs() < 0.1,
+                "{raw}: {} for {points}",
+                mapping.points(*raw)
+            );
         }
         assert!((mapping.srcc.expect("defined") + 1.0).abs() < 1e-12);
         assert!(mapping.points(1e9) >= 1.0 && mapping.points(-1e9) <= 5.0);
@@ -305,7 +305,8 @@ mod tests {
 
     #[test]
     fn pairs_follow_the_published_thresholds() {
-        let label = |points: &[f64]| Label::of_points(points.iter().copied().map(Some).collect()).expect("scores");
+        let label =
+            |points: &[f64]| Label::of_points(points.iter().copied().map(Some).collect()).expect("scores");
         let (a, b) = (label(&[4.0, 4.2]), label(&[3.0, 3.4]));
         let contrast = Contrast::of(&a, &b, 0.01);
         // s² = .02 + .08, so s = .316; the difference of .9 lies beyond 2s.

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn every_value_falls_into_a_bin() {
-        let svg = stacked("t", "u", [-1.0, 1.0], 4, &[("one", &[-9.0, -1.0, 0.1, f64::NAN]), ("two", &[1.0])]);
+        let svg =
+            stacked("t", "u", [-1.0, 1.0], 4, &[("one", &[-9.0, -1.0, 0.1, f64::NAN]), ("two", &[1.0])]);
         // Two bins of the first list and one of the second, and the legend.
         assert_eq!(svg.matches("fill=\"#0072b2\"").count(), 3);
         assert_eq!(svg.matches("fill=\"#d55e00\"").count(), 2);
