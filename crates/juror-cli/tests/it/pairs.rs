@@ -118,7 +118,7 @@ fn a_set_holds_what_it_promises_and_is_made_once() {
             assert!(row["text"].as_str().unwrap().contains(row["level"].as_str().unwrap()), "{row}");
         }
     }
-    assert!(better.abs() <= 5, "as many pairs have the better video first: {better}");
+    assert!(better.abs() <= 12, "as many pairs have the better video first: {better}");
     let sources: Vec<&str> = record["by_source"].as_object().unwrap().keys().map(String::as_str).collect();
     assert!(["severity", "distortion", "content", "real"].iter().all(|s| sources.contains(s)), "{sources:?}");
     let manifest: Value = serde_json::from_slice(&fs::read(set.join("manifest.json")).unwrap()).unwrap();

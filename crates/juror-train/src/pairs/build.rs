@@ -11,7 +11,7 @@ use super::plan::{self, Facts, Planned, Role};
 use super::sources::{self, Reject, Source};
 use super::store::Store;
 use super::summary::{self, Summary};
-use super::{Progress, write};
+use super::{Progress, side_by_side, write};
 use crate::config::YardstickConfig;
 use crate::data::groups;
 use crate::data::versions::{Step, Version};
@@ -20,8 +20,8 @@ use anyhow::{Context, Result, bail};
 use juror_lmm::nano::{HOLD_CENTRE, Offset, observe_frames};
 use juror_media::distort::{Chain, ClipInfo, Kind};
 use juror_media::{Frame, MediaError};
-use rayon::prelude::*;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -226,8 +226,14 @@ impl Run<'_> {
         let done = plans.iter().flat_map(|plan| &plan.videos).filter(|video| is_done(video)).count();
         self.progress.begin("videos", total as u64, done as u64);
         let known = self.store.rejects()?;
-        plans.par_iter().filter(|plan| !known.contains_key(&plan.source.id)).try_for_each(|plan| {
-            let built = self.build_source(plan, &facts, &labels);
+        let usable: Vec<&SourcePlan> =
+            plans.iter().filter(|plan| !known.contains_key(&plan.source.id)).collect();
+        side_by_side(&usable, |plan| {
+            let work = AssertUnwindSafe(|| self.build_source(plan, &facts, &labels));
+            let built = catch_unwind(work).unwrap_or_else(|_| {
+                self.store
+                    .reject(&plan.source.id, "a defect of juror, please report it: working on it panicked")
+            });
             let new = plan.videos.iter().filter(|video| !is_done(video)).count();
             self.progress.advance(new as u64);
             built
@@ -365,11 +371,14 @@ impl Run<'_> {
             width: first.picture.width(),
             height: first.picture.height(),
             frames: frames.len(),
-            visual: 1.0,
-            temporal: 1.0,
+            visual: None,
+            temporal: None,
             hold_centre: 0.0,
             error: None,
         };
+        if video.role == Role::Pristine {
+            (facts.visual, facts.temporal) = (Some(1.0), Some(1.0));
+        }
         if let Role::Distorted { chain, .. } = &video.role
             && self.config.choice.texts
             && frames.len() == stretch.len()
@@ -383,7 +392,7 @@ impl Run<'_> {
                 .collect();
             if shown.len() == stretch.len() {
                 let judged = groups::judge(&YardstickConfig::MsSsim, &version, stretch, &shown, &looked_at)?;
-                (facts.visual, facts.temporal) = (judged.visual, judged.temporal);
+                (facts.visual, facts.temporal) = (Some(judged.visual), Some(judged.temporal));
             }
             if chain.distortions().iter().any(|step| step.kind() == Kind::Freeze) {
                 facts.hold_centre = observe_frames(&shown, 2, Offset { x: 0, y: 0 })?.profile[HOLD_CENTRE];
@@ -467,7 +476,7 @@ impl OwnedSubject {
 fn original_facts(plan: &SourcePlan) -> Facts {
     let sha256 = plan.source.content_sha256().unwrap_or_default().to_owned();
     let bytes = plan.source.input().and_then(|i| std::fs::metadata(&i.path).ok()).map_or(0, |m| m.len());
-    Facts { sha256, bytes, visual: 1.0, temporal: 1.0, ..Facts::default() }
+    Facts { sha256, bytes, ..Facts::default() }
 }
 
 fn video_ends_in_codec(chain: &Chain) -> bool {

@@ -4,11 +4,10 @@
 
 use super::sources::{Stamp, sha256_of, stamp_of};
 use super::store::Store;
-use super::{Progress, id_of};
+use super::{Progress, id_of, side_by_side};
 use crate::panel::scale::{self, Anchors, Label, Scored, Seat};
 use crate::panel::{Member, PanelConfig, Subject};
 use anyhow::{Context, Result};
-use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -55,14 +54,11 @@ pub fn videos(
         None => String::new(),
     };
     progress.begin("labels", paths.len() as u64, 0);
-    let judged: Vec<Result<(String, Vec<Option<f64>>), String>> = paths
-        .par_iter()
-        .map(|path| {
-            let judged = judge(&panel, path, reference, &reference_sha256, &known, store.as_ref());
-            progress.advance(1);
-            judged
-        })
-        .collect::<Result<_>>()?;
+    let judged = side_by_side(paths, |path| {
+        let judged = judge(&panel, path, reference, &reference_sha256, &known, store.as_ref());
+        progress.advance(1);
+        judged
+    })?;
     for member in &panel {
         let conduct = member.conduct();
         if let Some(reason) = conduct.last_failure {

@@ -47,6 +47,38 @@ impl Progress for () {
     fn note(&self, _: &str) {}
 }
 
+/// Runs `work` on every item, on as many threads as rayon's pool has; gives the results in order, or the first error met, after
+/// which no new item is begun. Not by rayon itself: there a thread that waits inside an item takes up another one, and the memory
+/// of all of them is held at once.
+pub(crate) fn side_by_side<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> anyhow::Result<R> + Sync,
+) -> anyhow::Result<Vec<R>> {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Mutex, PoisonError};
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, anyhow::Result<R>)>> = Mutex::new(Vec::with_capacity(items.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..rayon::current_num_threads().clamp(1, items.len().max(1)) {
+            scope.spawn(|| {
+                while let Some((index, item)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    items.get(index).map(|item| (index, item))
+                } {
+                    let result = work(item);
+                    if result.is_err() {
+                        next.store(items.len(), Ordering::Relaxed);
+                    }
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
 /// The SHA-256 of parts, each closed by its length so that no two lists of parts meet; hexadecimal.
 pub(crate) fn id_of(parts: &[&str]) -> String {
     use sha2::{Digest, Sha256};
@@ -60,4 +92,20 @@ pub(crate) fn id_of(parts: &[&str]) -> String {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::side_by_side;
+
+    #[test]
+    fn work_side_by_side_keeps_its_order_and_ends_with_an_error() {
+        let items: Vec<usize> = (0..100).collect();
+        let doubled = side_by_side(&items, |item| Ok(2 * item)).expect("no error");
+        assert_eq!(doubled, (0..100).map(|item| 2 * item).collect::<Vec<_>>());
+        let failed = side_by_side(&items, |&item| if item == 7 { anyhow::bail!("seven") } else { Ok(item) });
+        assert_eq!(failed.unwrap_err().to_string(), "seven");
+        let nothing: &[u8] = &[];
+        assert!(side_by_side(nothing, |_| Ok(())).expect("nothing to do").is_empty());
+    }
 }

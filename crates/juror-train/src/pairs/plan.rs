@@ -70,10 +70,10 @@ pub struct Facts {
     pub height: usize,
     /// Frames.
     pub frames: usize,
-    /// Quality 0..1 of single pictures against the source, for the written comparisons.
-    pub visual: f64,
-    /// Quality 0..1 of motion.
-    pub temporal: f64,
+    /// Quality 0..1 of single pictures against the source, for the written comparisons; none where it was not measured.
+    pub visual: Option<f64>,
+    /// Quality 0..1 of motion; likewise.
+    pub temporal: Option<f64>,
     /// Where the longest hold lies, 0..1 of the duration.
     pub hold_centre: f32,
     /// Why it cannot be made.

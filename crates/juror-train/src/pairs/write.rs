@@ -280,11 +280,9 @@ fn text(config: &PairsConfig, plans: &[SourcePlan], labelled: &Labelled, pair: &
     };
     let (version_a, version_b) = (version(pair.a)?, version(pair.b)?);
     let (a, b) = (&labelled.videos[pair.a], &labelled.videos[pair.b]);
-    let known = |version, video: &super::choose::Video| Known {
-        version,
-        hold_centre: video.facts.hold_centre,
-        visual: video.facts.visual,
-        temporal: video.facts.temporal,
+    let known = |version, video: &super::choose::Video| {
+        let (visual, temporal) = (video.facts.visual?, video.facts.temporal?);
+        Some(Known { version, hold_centre: video.facts.hold_centre, visual, temporal })
     };
     // The answer is the row's level, which is not always that of juror's fixed distances.
     let margin = match pair.level {
@@ -295,7 +293,7 @@ fn text(config: &PairsConfig, plans: &[SourcePlan], labelled: &Labelled, pair: &
         Level::Superior => 2.0,
     };
     let mut rng = rng::stream(rng::derive_named(config.seed, &format!("{} {}", a.id, b.id)), &[6]);
-    Some(language::comparison(&known(&version_a, a), &known(&version_b, b), margin, &mut rng))
+    Some(language::comparison(&known(&version_a, a)?, &known(&version_b, b)?, margin, &mut rng))
 }
 
 fn manifest<'a>(
