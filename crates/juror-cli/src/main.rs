@@ -45,6 +45,8 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Rank(args) => commands::rank::run(args),
         Command::Eval(args) => commands::eval::run(args),
         Command::Distort(args) => commands::distort::run(args),
+        Command::Pairs(args) => commands::pairs::run(*args),
+        Command::Label(args) => commands::label::run(*args),
         Command::Train(args) => commands::train::run(&args),
         Command::Pull(args) => commands::pull::run(&args),
         Command::Models(args) => commands::models::run(&args),

@@ -2,9 +2,12 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use crate::output::complain;
 
 /// Between two drawings.
 const TICK: Duration = Duration::from_millis(200);
@@ -141,5 +144,76 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.spinner.finish_and_clear();
+    }
+}
+
+/// A bar for each of several stages, one after the other. What a stage took is told when the next begins.
+#[derive(Debug)]
+pub struct Stages {
+    quiet: bool,
+    current: Mutex<Option<Stage>>,
+}
+
+#[derive(Debug)]
+struct Stage {
+    name: &'static str,
+    bar: ProgressBar,
+    begin: Instant,
+    done_before: u64,
+}
+
+impl Stages {
+    /// No stage yet; `quiet` tells nothing at all.
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, current: Mutex::new(None) }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Stage>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the last stage.
+    pub fn finish(&self) {
+        let Some(stage) = self.current().take() else { return };
+        let done = stage.bar.position() - stage.done_before;
+        stage.bar.finish_and_clear();
+        if !self.quiet && done > 0 {
+            let secs = stage.begin.elapsed().as_secs_f64();
+            complain(&format!(
+                "{}: {done} in {secs:.1} s ({:.2}/s)",
+                stage.name,
+                done as f64 / secs.max(1e-3)
+            ));
+        }
+    }
+}
+
+impl juror_train::pairs::Progress for Stages {
+    fn begin(&self, stage: &'static str, total: u64, done: u64) {
+        self.finish();
+        let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(total), target).with_position(done).with_prefix(stage);
+        let style = "{prefix:8} {bar:24} {pos}/{len} {per_sec} {eta:>4} left";
+        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(TICK);
+        // What earlier runs did is not this run's speed.
+        bar.reset_eta();
+        *self.current() = Some(Stage { name: stage, bar, begin: Instant::now(), done_before: done });
+    }
+
+    fn advance(&self, units: u64) {
+        if let Some(stage) = &*self.current() {
+            stage.bar.inc(units);
+        }
+    }
+
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            let tell = || complain(&format!("note: {text}"));
+            match &*self.current() {
+                Some(stage) => stage.bar.suspend(tell),
+                None => tell(),
+            }
+        }
     }
 }

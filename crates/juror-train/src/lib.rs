@@ -9,6 +9,8 @@ pub mod engine;
 pub mod grpo;
 pub mod language;
 pub mod mc_grpo;
+pub mod pairs;
+pub mod panel;
 pub mod rewards;
 pub mod sft;
 pub mod validate;

@@ -2,10 +2,12 @@
 //!
 //! - [`scatter`]: scores against ratings;
 //! - [`reliability`]: probabilities against choices;
+//! - [`histogram`]: how values are distributed, and bars by name;
 //! - [`ranking`]: scores with intervals, and the matrix of margins.
 //!
 //! Units are pixels, from the upper left. No raster form: browsers and converters make one.
 
+pub mod histogram;
 pub mod ranking;
 pub mod reliability;
 pub mod scatter;

@@ -4,6 +4,7 @@ pub mod chart;
 pub mod csv;
 pub mod file;
 pub mod page;
+pub mod pairs_page;
 pub mod table;
 
 use std::io::{self, Write};

@@ -2,12 +2,14 @@
 
 use crate::support::{filters, juror, run};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 14] = [
     "compare",
     "score",
     "rank",
     "eval",
     "distort",
+    "pairs",
+    "label",
     "train",
     "pull",
     "models",

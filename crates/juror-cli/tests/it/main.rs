@@ -10,6 +10,7 @@ mod eval;
 mod help;
 mod judging;
 mod output;
+mod pairs;
 mod published;
 mod pull;
 mod rank;

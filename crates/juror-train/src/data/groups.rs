@@ -396,11 +396,11 @@ fn confine(inside: &Picture, outside: &Picture, place: Place) -> Result<Picture>
 }
 
 /// A version against its source.
-struct Judged {
+pub(crate) struct Judged {
     /// Quality 0..1 of single pictures.
-    visual: f64,
+    pub(crate) visual: f64,
     /// Quality 0..1 of motion alone.
-    temporal: f64,
+    pub(crate) temporal: f64,
     /// True where none of the pictures looked at differs from the source's.
     same_pixels: bool,
 }
@@ -410,7 +410,7 @@ struct Judged {
 ///
 /// # Errors
 /// When the yardstick fails.
-fn judge(
+pub(crate) fn judge(
     yardstick: &YardstickConfig,
     version: &Version,
     source: &[Frame],
