@@ -22,9 +22,10 @@ use crate::evaluation::Ratings;
 use crate::judge::{Juror, Options, Progress, Viewed};
 use crate::verdict::SCORE_RANGE;
 
-/// Scenes, and the distortions that make one anchor each of them, beside the scene itself. Only kinds that MS-SSIM sees well
-/// and no encoder has a part in; noise is left out, which MS-SSIM takes harder than people do.
-const RECIPE: [(Family, u64, [(Kind, f64); 2]); 4] = [
+/// A scene by its family and seed, and the distortions that make one anchor each of it, beside the scene itself.
+type SceneRecipe = (Family, u64, [(Kind, f64); 2]);
+/// Only kinds that MS-SSIM sees well and no encoder has a part in; noise is left out, which MS-SSIM takes harder than people do.
+const RECIPE: [SceneRecipe; 4] = [
     (Family::Leaves, 11, [(Kind::Rescale, 2.5), (Kind::Rescale, 4.2)]),
     (Family::Leaves, 14, [(Kind::GaussianBlur, 4.2), (Kind::GaussianBlur, 5.0)]),
     (Family::Bodies, 15, [(Kind::Rescale, 4.2), (Kind::Rescale, 5.0)]),

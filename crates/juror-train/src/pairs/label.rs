@@ -97,6 +97,9 @@ pub fn videos(
     Ok(Labels { videos: judged.into_iter().map(labelled).collect(), seats: seats.clone() })
 }
 
+/// SHA-256 of a video and what each member says of it, or why the video cannot be judged.
+type Said = Result<(String, Vec<Option<f64>>), String>;
+
 /// Asks everyone who has not said yet.
 fn judge(
     panel: &[Member],
@@ -105,7 +108,7 @@ fn judge(
     reference_sha256: &str,
     known: &HashMap<String, HashMap<String, f64>>,
     store: Option<&Store>,
-) -> Result<Result<(String, Vec<Option<f64>>), String>> {
+) -> Result<Said> {
     // Before any program gets it: a pipe or a device would hold the run up.
     let sha256 = match hash(path, store)? {
         Ok(sha256) => sha256,
