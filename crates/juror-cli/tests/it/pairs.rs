@@ -46,7 +46,10 @@ fn workplace() -> tempfile::TempDir {
 
 fn pairs(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = juror();
-    command.current_dir(folder).args(["pairs", "--config", "pairs.toml", "--threads", "2"]).args(arguments);
+    command.current_dir(folder).args(["pairs", "--config", "pairs.toml"]).args(arguments);
+    if !arguments.contains(&"--threads") {
+        command.args(["--threads", "2"]);
+    }
     command
 }
 

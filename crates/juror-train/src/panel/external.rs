@@ -120,11 +120,14 @@ impl Judge for External {
             Some(program) => program,
             none => none.insert(Running::start(&self.config.command).map_err(Failure::Judge)?),
         };
-        let answer = program.ask(&video, reference.as_deref(), self.timeout);
+        let answer =
+            program.ask(&video, reference.as_deref(), self.timeout).and_then(|answer| match answer {
+                Answer { score: Some(score), .. } if score.is_finite() => Ok(Ok(score)),
+                Answer { error: Some(error), .. } => Ok(Err(Failure::Video(error))),
+                _ => Err("its answer has neither a finite `score` nor an `error`".into()),
+            });
         match answer {
-            Ok(Answer { score: Some(score), .. }) if score.is_finite() => Ok(score),
-            Ok(Answer { error: Some(error), .. }) => Err(Failure::Video(error)),
-            Ok(_) => Err(Failure::Judge("its answer has neither a finite `score` nor an `error`".into())),
+            Ok(answer) => answer,
             Err(reason) => {
                 let words = program.last_words();
                 *running = None; // kills it
@@ -202,9 +205,8 @@ impl Running {
         let question = Question { id: self.next_id, video, reference };
         let mut line = serde_json::to_string(&question).map_err(|error| error.to_string())?;
         line.push('\n');
-        // A pipe holds more than any path, so that this waits for no one.
-        let wrote = self.stdin.write_all(line.as_bytes()).and_then(|()| self.stdin.flush());
-        wrote.map_err(|_| "it ended before it was asked".to_owned())?;
+        // A pipe holds more than any path, so that this waits for no one. That nobody reads it any more shows below.
+        let _ = self.stdin.write_all(line.as_bytes()).and_then(|()| self.stdin.flush());
         let text = match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => line?,
             Err(RecvTimeoutError::Timeout) => {
