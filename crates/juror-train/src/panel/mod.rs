@@ -1,6 +1,6 @@
 //! The panel: several judges score videos, each is mapped to one scale, and what they say together is the label.
 //!
-//! - [`Judge`]: what a member must offer; [`models`] (nano, any checkpoint), [`reference`] (PSNR, SSIM, MS-SSIM, VMAF where the
+//! - [`Judge`]: what a member must offer; [`models`] (nano, any checkpoint), [`mod@reference`] (PSNR, SSIM, MS-SSIM, VMAF where the
 //!   pristine source is known) and [`external`] (any program) offer it;
 //! - [`Member`]: a judge behind a guard: a panic, a crash, a hang or nonsense costs a label, never the run;
 //! - [`scale`]: raw scores to the five-point scale by a 4-parameter logistic against common anchors, mean and variance.
