@@ -1,7 +1,7 @@
 //! A real encode and decode inside a chain: frames go through the encoder, its packets straight into the decoder.
 
 use super::{ClipInfo, Stage};
-use crate::encode::{EncodeOptions, PacketEncoder, unpadded};
+use crate::encode::{Codec, EncodeOptions, PacketEncoder, unpadded};
 use crate::{Frame, Matrix, MediaError};
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::threading;
@@ -57,17 +57,25 @@ impl Stage for Recode {
     }
 }
 
+/// A decoder on one thread for what `encoder` writes.
+pub(super) fn decoder_of(
+    encoder: &PacketEncoder,
+    codec: Codec,
+    flags: ffmpeg::codec::Flags,
+) -> Result<ffmpeg::decoder::Video, MediaError> {
+    let opening = |error| MediaError::ffmpeg(format!("opening a decoder for {codec:?}"), error);
+    let mut context = ffmpeg::codec::Context::from_parameters(encoder.parameters()).map_err(opening)?;
+    context.set_threading(threading::Config { kind: threading::Type::None, count: 1, ..Default::default() });
+    if !flags.is_empty() {
+        context.set_flags(flags);
+    }
+    context.decoder().video().map_err(opening)
+}
+
 impl Open {
     fn new(first: &Frame, fps: f64, options: &EncodeOptions) -> Result<Self, MediaError> {
         let encoder = PacketEncoder::open(&first.picture, fps, options, false)?;
-        let opening = |error| MediaError::ffmpeg(format!("opening a decoder for {:?}", options.codec), error);
-        let mut context = ffmpeg::codec::Context::from_parameters(encoder.parameters()).map_err(opening)?;
-        context.set_threading(threading::Config {
-            kind: threading::Type::None,
-            count: 1,
-            ..Default::default()
-        });
-        let decoder = context.decoder().video().map_err(opening)?;
+        let decoder = decoder_of(&encoder, options.codec, ffmpeg::codec::Flags::empty())?;
         Ok(Self {
             encoder,
             decoder,

@@ -5,11 +5,11 @@
 //! goes wrong until the next key frame. Of a frame that is lost as a whole, the picture before it stands in. The first
 //! frame arrives whole: without it there is no picture to conceal with.
 
+use super::codec::decoder_of;
 use super::{ClipInfo, Stage};
 use crate::encode::{Codec, EncodeOptions, PacketEncoder, Rate, unpadded};
 use crate::{Frame, Matrix, MediaError, Picture};
 use ffmpeg_next as ffmpeg;
-use ffmpeg_next::codec::{self, threading};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::VecDeque;
@@ -75,16 +75,8 @@ impl Open {
             ..EncodeOptions::new(Codec::H264, Rate::Crf(CRF))
         };
         let encoder = PacketEncoder::open(&first.picture, fps, &options, false)?;
-        let opening = |error| MediaError::ffmpeg("opening a decoder for lossy H.264", error);
-        let mut context = codec::Context::from_parameters(encoder.parameters()).map_err(opening)?;
-        context.set_threading(threading::Config {
-            kind: threading::Type::None,
-            count: 1,
-            ..Default::default()
-        });
         // Also frames that refer to what never arrived are shown.
-        context.set_flags(codec::Flags::OUTPUT_CORRUPT);
-        let decoder = context.decoder().video().map_err(opening)?;
+        let decoder = decoder_of(&encoder, options.codec, ffmpeg::codec::Flags::OUTPUT_CORRUPT)?;
         Ok(Self {
             encoder,
             decoder,
