@@ -302,6 +302,12 @@ pub struct PairsArgs {
     /// Add this many procedural scenes to the sources
     #[arg(long, value_name = "N")]
     pub scenes: Option<usize>,
+    /// Use only this many of the files, chosen so that what their pictures measure is spread evenly
+    #[arg(long, value_name = "N")]
+    pub select: Option<usize>,
+    /// Spread it as in this table (with the columns of a set's sources.csv) instead
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub like: Option<PathBuf>,
     /// Pairs of the set [default: 2000]
     #[arg(long, value_name = "N")]
     pub pairs: Option<usize>,
@@ -366,8 +372,8 @@ pub struct LabelArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Panel")]
 pub struct PanelArgs {
-    /// A judge: `nano`, the folder of a checkpoint or the name of one that was pulled; with a pristine source `psnr`, `ssim`,
-    /// `ms-ssim`, `vmaf` (may be given several times)
+    /// A judge: `nano`, `niqe`, `cpbd`, `blockiness`, the folder of a checkpoint or the name of one that was pulled; with a pristine
+    /// source `psnr`, `ssim`, `ms-ssim`, `vmaf` (may be given several times)
     #[arg(long, value_name = "NAME_OR_PATH")]
     pub judge: Vec<String>,
     /// A program as a judge, run by the shell; it reads {"id":1,"video":"/a.mp4","reference":null} and answers

@@ -561,6 +561,8 @@ impl Building {
         set(&mut config.versions.cache_gib, args.cache_gib);
         set(&mut config.choice.pairs, args.pairs);
         config.sources.folder = args.folder.or(config.sources.folder);
+        config.sources.select = args.select.or(config.sources.select);
+        config.sources.like = args.like.or(config.sources.like);
         config.choice.student = args.student.or(config.choice.student);
         panel(args.panel, &mut config.panel)?;
         config.check()?;

@@ -34,10 +34,10 @@ pub fn run(args: PairsArgs) -> anyhow::Result<Outcome> {
     }
     let finished = pairs::run(&job.config, &stages)?;
     stages.finish();
-    let failed = finished.rejects.iter().filter(|reject| reject.kind != "duplicate").count();
+    let failed = finished.rejects.iter().filter(|reject| !reject.is_copy()).count();
     for reject in &finished.rejects {
-        if !job.report.quiet || reject.kind != "duplicate" {
-            let word = if reject.kind == "duplicate" { "note" } else { "error" };
+        if !job.report.quiet || !reject.is_copy() {
+            let word = if reject.is_copy() { "note" } else { "error" };
             complain(&format!("{word}: left out: {}: {}", reject.reason, reject.path.display()));
         }
     }

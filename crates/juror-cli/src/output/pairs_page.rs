@@ -42,6 +42,14 @@ pub fn page(summary: &Summary, seed: u64) -> String {
     let kinds: Vec<(String, f64, String)> =
         summary.by_kind.iter().map(|(kind, &n)| (kind.clone(), n as f64, n.to_string())).collect();
     figure(&mut body, bars("Pairs in which a distortion occurs", most, &kinds));
+    for (name, values) in &summary.measurements {
+        let (low, high) =
+            values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+        // Equal values still need a range to stand in.
+        let range = if high > low { [low, high] } else { [low - 0.5, low + 0.5] };
+        let title = format!("{} of the sources", capitalised(&name.replace('_', " ")));
+        figure(&mut body, stacked(&title, "as measured", range, 20, &[("files", values)]));
+    }
     trust(summary, &mut body, figure);
     panel(summary, &mut body);
     left_out(summary, &mut body);
@@ -53,6 +61,11 @@ pub fn page(summary: &Summary, seed: u64) -> String {
         count = summary.pairs,
         version = escaped(juror::VERSION),
     )
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn counts(summary: &Summary, body: &mut String) {

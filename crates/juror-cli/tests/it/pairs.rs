@@ -208,8 +208,31 @@ fn odd_files_are_left_out_with_a_reason_and_cost_the_others_nothing() {
     let videos = folder.path().join("videos");
     let good = fs::read(videos.join("zoom one.mp4")).unwrap();
     let odd = std::ffi::OsStr::from_bytes(b"caf\xe9 \"quoted\" and\nmore.mp4");
-    render("160x120", "-t 0.5 -crf 20", &videos.join("plain.mp4"));
+    ffmpeg(
+        &["-f", "lavfi", "-i", "life=size=160x120:mold=10:rate=25:seed=5"],
+        "-t 0.5 -crf 20",
+        &videos.join("plain.mp4"),
+    );
     fs::rename(videos.join("plain.mp4"), videos.join(odd)).unwrap();
+    render("120x90", "-t 0.5 -crf 32", &videos.join("recoded.mp4"));
+    let barred = "scale=160:40,pad=160:120:0:40";
+    ffmpeg(
+        &["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25", "-vf", barred],
+        "-t 0.6",
+        &videos.join("barred.mp4"),
+    );
+    ffmpeg(
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "cellauto=size=160x120:rate=25:rule=110",
+            "-vf",
+            "setparams=color_primaries=bt2020:colorspace=bt2020nc",
+        ],
+        "-t 0.6 -c:v libx264 -pix_fmt yuv420p -color_primaries bt2020 -colorspace bt2020nc",
+        &videos.join("hdr.mp4"),
+    );
     fs::write(videos.join("copy.mp4"), &good).unwrap();
     fs::write(videos.join("empty.mp4"), "").unwrap();
     fs::write(videos.join("text.mkv"), "once upon a time").unwrap();
@@ -251,7 +274,10 @@ fn odd_files_are_left_out_with_a_reason_and_cost_the_others_nothing() {
         ("encrypted.mp4", ""),
         ("tiny.mp4", "64 pixels a side"),
         ("short.mp4", "3 frames"),
-        ("static.mp4", "nothing moves"),
+        ("static.mp4", "static: no frame changes"),
+        ("recoded.mp4", "near_duplicate: it shows the same as copy.mp4"),
+        ("barred.mp4", "only 34 % of the area"),
+        ("hdr.mp4", "hdr_untagged"),
         ("endless.mp4", "not a regular file"),
         ("zero.mp4", "not a regular file"),
         ("huge.mp4", "too_large"),
@@ -267,6 +293,84 @@ fn odd_files_are_left_out_with_a_reason_and_cost_the_others_nothing() {
         .find(|path| path.as_str().unwrap().starts_with("originals/"));
     let linked = folder.path().join("set").join(linked.expect("in some pair").as_str().unwrap());
     assert_eq!(fs::read(linked).unwrap(), fs::read(videos.join(odd)).unwrap());
+}
+
+#[test]
+fn files_are_selected_by_what_they_measure() {
+    let folder = workplace();
+    let videos = folder.path().join("videos");
+    // Six dark videos beside two of middling light.
+    for (index, source) in [
+        "cellauto=rule=18",
+        "cellauto=rule=30",
+        "cellauto=rule=90",
+        "life=mold=3",
+        "life=mold=9",
+        "life=seed=4",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let source = format!("{source}:size=128x96:rate=25");
+        ffmpeg(
+            &["-f", "lavfi", "-i", &source, "-vf", "lutyuv=y=val*0.3"],
+            "-t 0.5 -crf 14",
+            &videos.join(format!("dark {index}.mp4")),
+        );
+    }
+    let dry = run(&mut pairs(folder.path(), &["--select", "4", "--dry-run"]));
+    assert!(dry.stdout.contains("\"sources\": 6") || dry.stdout.contains("\"sources\":6"), "{}", dry.stdout);
+    let ran = run(&mut pairs(folder.path(), &["--select", "4"]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("4 of 8 files were selected"), "{}", ran.stderr);
+    let used = |set: &str| -> Vec<(String, f64)> {
+        let mut table = csv::Reader::from_path(folder.path().join(set).join("sources.csv")).unwrap();
+        let headers = table.headers().unwrap().clone();
+        let at = |name: &str| headers.iter().position(|h| h == name).unwrap();
+        let (file, is_used, luminance) = (at("file"), at("used"), at("luminance"));
+        table
+            .records()
+            .map(Result::unwrap)
+            .filter(|row| &row[is_used] == "yes")
+            .map(|row| (row[file].to_owned(), row[luminance].parse().unwrap()))
+            .collect()
+    };
+    let even = used("set");
+    assert_eq!(even.len(), 4);
+    for bright in ["zoom one.mp4", "test.avi"] {
+        assert!(
+            even.iter().any(|(file, _)| file.ends_with(bright)),
+            "an even spread needs {bright}: {even:?}"
+        );
+    }
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("set/manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["sources"].as_array().unwrap().len(), 6, "four files and two scenes");
+    assert!(
+        fs::read_to_string(folder.path().join("set/report.html"))
+            .unwrap()
+            .contains("Luminance of the sources")
+    );
+
+    // A table with only the dark ones in it wants dark ones.
+    let table = fs::read_to_string(folder.path().join("set/sources.csv")).unwrap();
+    let dark: String = table
+        .lines()
+        .filter(|line| line.starts_with("file") || line.contains("dark"))
+        .map(|line| line.replace(",no,not selected,", ",yes,,") + "\n")
+        .collect();
+    fs::write(folder.path().join("dark.csv"), dark).unwrap();
+    let ran = run(&mut pairs(folder.path(), &["--run-dir", "dark", "--select", "4", "--like", "dark.csv"]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(used("dark").iter().all(|(file, _)| file.contains("dark")), "{:?}", used("dark"));
+
+    for (content, told) in [("file,luminance\na,1\n", "blockiness"), ("", "no column")] {
+        fs::write(folder.path().join("broken.csv"), content).unwrap();
+        let ran =
+            run(&mut pairs(folder.path(), &["--run-dir", "dark", "--select", "4", "--like", "broken.csv"]));
+        assert_eq!(ran.code, 2);
+        assert!(ran.stderr.contains(told) && ran.stderr.contains("broken.csv"), "{}", ran.stderr);
+    }
 }
 
 #[test]
@@ -421,4 +525,26 @@ fn labels_come_with_variance_and_levels_and_go_on_after_a_stop() {
     let (first, last) = (labels[0]["score"].as_f64().unwrap(), labels[10]["score"].as_f64().unwrap());
     assert!((4.2..=5.0).contains(&first) && (1.0..=2.4).contains(&last), "{first} to {last}");
     assert!(labels.iter().all(|label| label["variance"].is_number()));
+}
+
+#[test]
+fn classical_judges_see_their_own_fault() {
+    let folder = folder();
+    let distort = |chain: &str, name: &str| {
+        let ran = run(juror().current_dir(&folder).args(["distort", "good.mp4", name, "--chain", chain]));
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    };
+    distort("gaussian-blur:4", "blurred.mp4");
+    distort("mjpeg:5", "blocky.mp4");
+    let raw = |judge: &str, name: &str| {
+        let ran =
+            run(juror().current_dir(&folder).args(["label", name, "--judge", judge, "--judge", "nano"]));
+        let record: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let judges = record["judges"].as_array().unwrap();
+        let own = judges.iter().find(|entry| entry["name"] == judge).unwrap();
+        own["raw"].as_f64().unwrap_or_else(|| panic!("{judge} of {name}: {record} {}", ran.stderr))
+    };
+    assert!(raw("cpbd", "blurred.mp4") < 0.5 * raw("cpbd", "good.mp4"), "blurred edges are not sharp");
+    assert!(raw("blockiness", "blocky.mp4") > 1.2 * raw("blockiness", "good.mp4"));
+    assert!(raw("niqe", "good.mp4") > 1.0, "a rendered zoom is not natural");
 }

@@ -73,6 +73,34 @@ impl Measurements {
     }
 }
 
+impl From<[f64; 9]> for Measurements {
+    /// From the order of [`Measurements::values`].
+    fn from(values: [f64; 9]) -> Self {
+        let [
+            blockiness,
+            sharpness,
+            contrast,
+            noise,
+            flicker,
+            colourfulness,
+            luminance,
+            spatial_information,
+            temporal_information,
+        ] = values;
+        Self {
+            blockiness,
+            sharpness,
+            contrast,
+            noise,
+            flicker,
+            colourfulness,
+            luminance,
+            spatial_information,
+            temporal_information,
+        }
+    }
+}
+
 /// Why a source is of no use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]

@@ -8,6 +8,7 @@ use super::choose::{self, Pair};
 use super::clips::{self, Clips};
 use super::config::PairsConfig;
 use super::plan::{self, Facts, Planned, Role};
+use super::select;
 use super::sources::{self, Reject, Source};
 use super::store::Store;
 use super::summary::{self, Summary};
@@ -96,8 +97,10 @@ pub fn run(config: &PairsConfig, progress: &dyn Progress) -> Result<Finished> {
     let begin = Instant::now();
     let inputs = sources::gather(&config.sources)?;
     let (found, mut rejects) = sources::inspect(config, inputs, &run.store, progress)?;
-    run.store.spend("sources", begin.elapsed().as_secs_f64(), found.len() as u64)?;
-    let plans = run.build(found, &mut rejects)?;
+    let selection = select::select(config, found, &run.store, progress)?;
+    rejects.extend(selection.rejects);
+    run.store.spend("sources", begin.elapsed().as_secs_f64(), selection.sources.len() as u64)?;
+    let plans = run.build(selection.sources, &mut rejects)?;
     rejects.sort_by(|a, b| a.path.cmp(&b.path));
     if plans.is_empty() {
         let why: Vec<String> =
@@ -112,8 +115,18 @@ pub fn run(config: &PairsConfig, progress: &dyn Progress) -> Result<Finished> {
     progress.advance(1);
     run.store.spend("pairs", begin.elapsed().as_secs_f64(), pairs.len() as u64)?;
     run.restore_clips(&plans, &labelled, &pairs)?;
-    let summary = summary::of(&plans, &labelled, &pairs, &rejects);
-    let files = write::set(config, &run.store, &plans, &labelled, &pairs, &rejects, &summary)?;
+    let summary = summary::of(&plans, &labelled, &pairs, &rejects, &selection.measured);
+    let set = write::Set {
+        config,
+        store: &run.store,
+        plans: &plans,
+        labelled: &labelled,
+        pairs: &pairs,
+        rejects: &rejects,
+        measured: &selection.measured,
+        summary: &summary,
+    };
+    let files = set.write()?;
     Ok(Finished { files, summary, rejects })
 }
 
@@ -132,7 +145,10 @@ pub fn estimate(config: &PairsConfig, progress: &dyn Progress) -> Result<Estimat
     let inputs = sources::gather(&config.sources)?;
     let (found, rejects) = sources::inspect(config, inputs, &store, progress)?;
     let mut plans = Vec::new();
-    for source in found {
+    // Which files are selected shows when they are measured; how many is known.
+    let files = found.iter().filter(|source| source.input().is_some()).count();
+    let surplus = config.sources.select.map_or(0, |select| files.saturating_sub(select));
+    for source in found.into_iter().skip(surplus) {
         plans.push(SourcePlan { videos: plan::of_source(config, &source)?, source });
     }
     let (facts, labels) = (store.videos()?, store.labels()?);

@@ -48,6 +48,25 @@ pub struct SourcesConfig {
     pub short_side: usize,
     /// Files above this size are rejected.
     pub max_gib: f64,
+    /// How much of each file is measured, and gives its stretch, seconds from its middle.
+    pub measure_secs: f64,
+    /// A file none of whose frames changes by more than this (mean over a thumbnail, codes of 0..=255) is static.
+    pub static_change: f64,
+    /// Least share of the area that black bars may leave.
+    pub least_active_share: f64,
+    /// Files to select by what they measure; all by default.
+    pub select: Option<usize>,
+    /// The wanted distribution: a table with the columns of `sources.csv`; by default measurements are spread evenly.
+    pub like: Option<PathBuf>,
+}
+
+impl SourcesConfig {
+    /// Length of a stretch at this frame rate, seconds.
+    #[must_use]
+    pub fn stretch_secs(&self, fps: f64) -> f64 {
+        let fps = if fps.is_finite() && fps > 0.0 { fps } else { 30.0 };
+        self.max_secs.min(self.max_frames as f64 / fps)
+    }
 }
 
 impl Default for SourcesConfig {
@@ -60,6 +79,11 @@ impl Default for SourcesConfig {
             max_frames: 60,
             short_side: 288,
             max_gib: 64.0,
+            measure_secs: 10.0,
+            static_change: 0.05,
+            least_active_share: 0.5,
+            select: None,
+            like: None,
         }
     }
 }
@@ -210,11 +234,27 @@ impl PairsConfig {
         for (name, value) in [
             ("sources.max_secs", sources.max_secs),
             ("sources.max_gib", sources.max_gib),
+            ("sources.measure_secs", sources.measure_secs),
             ("versions.cache_gib", versions.cache_gib),
             ("choice.gmad_tolerance", choice.gmad_tolerance),
         ] {
             ensure!(value.is_finite() && value > 0.0, "{name} is {value}, a number above 0 is needed");
         }
+        ensure!(
+            (0.0..=255.0).contains(&sources.static_change),
+            "sources.static_change is {}, 0 to 255 is allowed",
+            sources.static_change
+        );
+        ensure!(
+            (0.0..=1.0).contains(&sources.least_active_share),
+            "sources.least_active_share is {}, 0 to 1 is allowed",
+            sources.least_active_share
+        );
+        ensure!(sources.select != Some(0), "sources.select is 0, at least 1 is needed");
+        ensure!(
+            sources.like.is_none() || sources.select.is_some(),
+            "sources.like needs sources.select: how many files are wanted?"
+        );
         ensure!(
             (0.0..=1.0).contains(&versions.chains),
             "versions.chains is {}, 0 to 1 is allowed",

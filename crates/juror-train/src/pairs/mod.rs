@@ -4,10 +4,10 @@
 //! everything, and pairs are drawn from both kinds of knowledge.
 //!
 //! ```text
-//! sources ──► plan ──► build: make clips, ask the panel ──► label ──► choose ──► write
-//!    videos,     ids and        │        one scale, mean,     stratified,    pairs.jsonl, pairs.parquet,
-//!    scenes      recipes        ▼        variance             gMAD           manifest.json
-//!                             store (SQLite)
+//! sources ──► select ──► plan ──► build: make clips, ask the panel ──► label ──► choose ──► write
+//!    videos,     measure,   ids and        │        one scale, mean,     stratified,    pairs.jsonl, pairs.parquet,
+//!    scenes      match      recipes        ▼        variance             gMAD           sources.csv, manifest.json
+//!                                        store (SQLite)
 //! ```
 //!
 //! Every video has an id made from its source's content and its recipe, and everything that is learnt of it is kept in the
@@ -19,8 +19,10 @@ pub mod choose;
 pub mod clips;
 pub mod config;
 pub mod label;
+pub mod matching;
 pub mod mining;
 pub mod plan;
+pub mod select;
 pub mod sources;
 pub mod store;
 pub mod summary;

@@ -11,7 +11,6 @@ use anyhow::{Context, Result, ensure};
 use juror_media::scenes::Scene;
 use juror_media::{Frame, MediaError, TimeWindow, Video};
 use juror_nn::rng;
-use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -75,6 +74,8 @@ pub struct Source {
     pub origin: Origin,
     /// Decides stretch and distortions.
     pub seed: u64,
+    /// Where the stretch begins (`super::select`); 0 for scenes.
+    pub start_secs: f64,
 }
 
 impl Source {
@@ -102,10 +103,19 @@ impl Source {
 pub struct Reject {
     /// The file.
     pub path: PathBuf,
-    /// A word of the record contract (`not_video`, ...), `duplicate` or `too_large`.
+    /// A word of the record contract (`not_video`, ...), `duplicate`, `near_duplicate`, `static`, `letterboxed`, `hdr_untagged` or
+    /// `too_large`.
     pub kind: &'static str,
     /// In words.
     pub reason: String,
+}
+
+impl Reject {
+    /// Whether another file has what it has, so that nothing is lost.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        matches!(self.kind, "duplicate" | "near_duplicate")
+    }
 }
 
 #[derive(Deserialize)]
@@ -219,14 +229,15 @@ pub fn inspect(
 
 /// What decides the frames of a source beside its content.
 fn stretch(config: &SourcesConfig) -> String {
-    format!("{} s, {} frames, {} lines", config.max_secs, config.max_frames, config.short_side)
+    let SourcesConfig { max_secs, max_frames, short_side, measure_secs, .. } = config;
+    format!("{max_secs} s, {max_frames} frames, {short_side} lines, of {measure_secs} s")
 }
 
 /// The source of a scene.
 pub(super) fn scene(config: &PairsConfig, number: usize) -> Source {
     let seed = rng::derive_named(config.seed, &format!("scene {number}"));
     let id = id_of(&["scene", &seed.to_string(), &stretch(&config.sources)]);
-    Source { id, name: format!("scene-{number:04}"), origin: Origin::Scene(seed), seed }
+    Source { id, name: format!("scene-{number:04}"), origin: Origin::Scene(seed), seed, start_secs: 0.0 }
 }
 
 type Looked = Result<Source, (&'static str, String)>;
@@ -269,7 +280,7 @@ fn look_at(config: &PairsConfig, input: Input, store: &Store) -> Result<Looked> 
     let id = id_of(&["file", &sha256, &stretch(&config.sources), &quality]);
     let seed = rng::derive_named(config.seed, &sha256);
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Ok(Ok(Source { id, name, origin: Origin::File { input, sha256 }, seed }))
+    Ok(Ok(Source { id, name, origin: Origin::File { input, sha256 }, seed, start_secs: 0.0 }))
 }
 
 /// A regular file as it is now; else the kind of failure and the reason.
@@ -302,15 +313,14 @@ pub(super) fn sha256_of(path: &Path) -> std::io::Result<String> {
 }
 
 impl Source {
-    /// The frames that versions are made of: a stretch of the file at a place that the seed decides, shrunk to hide its own
-    /// compression; or the scene.
+    /// The frames that versions are made of: a stretch of the file, shrunk to hide its own compression; or the scene.
     ///
     /// # Errors
     /// What the file lacks.
     pub fn load(&self, config: &SourcesConfig) -> Result<Vec<Frame>> {
-        let mut rng = rng::stream(self.seed, &[1]);
         match &self.origin {
             Origin::Scene(seed) => {
+                let mut rng = rng::stream(self.seed, &[1]);
                 let shape = [(16, 9), (9, 16), (4, 3), (1, 1)].choose(&mut rng).copied().unwrap_or((16, 9));
                 let (width, height) = sized(shape.0, shape.1, config.short_side);
                 let fps = [24.0, 25.0, 30.0, 30.0, 50.0, 60.0].choose(&mut rng).copied().unwrap_or(30.0);
@@ -318,7 +328,7 @@ impl Source {
                 Ok(Scene::random(*seed).render(width, height, fps, count)?.collect())
             }
             Origin::File { input, .. } => {
-                let frames = load_stretch(config, input, rng.random())?;
+                let frames = load_stretch(config, input, self.start_secs)?;
                 ensure!(
                     frames.windows(2).any(|pair| pair[0].picture != pair[1].picture),
                     "nothing moves in it: temporal faults would not show"
@@ -329,13 +339,9 @@ impl Source {
     }
 }
 
-/// Frames from `place` (0..1 of what can be skipped) on.
-fn load_stretch(config: &SourcesConfig, input: &Input, place: f64) -> Result<Vec<Frame>> {
+fn load_stretch(config: &SourcesConfig, input: &Input, start_secs: f64) -> Result<Vec<Frame>> {
     let video = Video::open(&input.path)?.with_threads(1);
     let info = video.info();
-    let fps = if info.fps.is_finite() && info.fps > 0.0 { info.fps } else { 30.0 };
-    let wanted_secs = config.max_secs.min(config.max_frames as f64 / fps);
-    let start_secs = place * (info.duration_secs - wanted_secs).max(0.0);
     // The more a file was compressed, the more it must shrink to hide that.
     let hide = match input.quality.as_deref() {
         Some("pristine") => 1.0,

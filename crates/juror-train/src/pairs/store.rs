@@ -3,6 +3,7 @@
 //! | table | a row is | key |
 //! |---|---|---|
 //! | `files` | the SHA-256 of a file as it was | path, with size and time of change |
+//! | `measurements` | what a file measures | its SHA-256, how it was measured |
 //! | `rejects` | a source that cannot be used, and why | source id |
 //! | `videos` | a video that was made or found, and what was measured | video id |
 //! | `labels` | the raw score of one judge | video id, judge's identity |
@@ -15,6 +16,7 @@
 
 use super::plan::Facts;
 use anyhow::{Context, Result, bail};
+use juror_media::measure::SourceReport;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -22,10 +24,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The form of the tables; a file of another form is refused.
-const FORM: i64 = 1;
+const FORM: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed_ns INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE measurements (sha256 TEXT NOT NULL, how TEXT NOT NULL, report TEXT NOT NULL, PRIMARY KEY (sha256, how)) WITHOUT ROWID;
 CREATE TABLE rejects (source TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE videos (id TEXT PRIMARY KEY, source TEXT NOT NULL, recipe TEXT NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE labels (video TEXT NOT NULL, judge TEXT NOT NULL, score REAL NOT NULL, PRIMARY KEY (video, judge)) WITHOUT ROWID;
@@ -100,6 +103,32 @@ impl Store {
             connection
                 .prepare_cached("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![path, stamp.size as i64, stamp.changed_ns, sha256])
+                .map(|_| ())
+        })
+    }
+
+    /// What a file measures, if it was measured so before.
+    pub fn measurements_of(&self, sha256: &str, how: &str) -> Result<Option<SourceReport>> {
+        let text: Option<String> = self.with(|connection| {
+            connection
+                .prepare_cached("SELECT report FROM measurements WHERE sha256 = ?1 AND how = ?2")?
+                .query_row([sha256, how], |row| row.get(0))
+                .optional()
+        })?;
+        let read = |text: String| {
+            serde_json::from_str(&text)
+                .with_context(|| format!("file {sha256} in the state {}", self.path.display()))
+        };
+        text.map(read).transpose()
+    }
+
+    /// Keeps what a file measures.
+    pub fn keep_measurements(&self, sha256: &str, how: &str, report: &SourceReport) -> Result<()> {
+        let report = serde_json::to_string(report)?;
+        self.with(|connection| {
+            connection
+                .prepare_cached("INSERT OR IGNORE INTO measurements VALUES (?1, ?2, ?3)")?
+                .execute([sha256, how, &report])
                 .map(|_| ())
         })
     }

@@ -7,8 +7,10 @@
 use super::build::SourcePlan;
 use super::choose::{Labelled, Pair, PairSource};
 use super::plan::Role;
+use super::select::Measured;
 use super::sources::Reject;
 use crate::panel::scale::Seat;
+use juror_media::measure::Measurements;
 use juror_stats::levels::Level;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,6 +65,8 @@ pub struct Summary {
     pub sources: usize,
     /// Sources rejected, by kind of reason.
     pub rejects: BTreeMap<String, usize>,
+    /// What the files measure that are used, by measurement.
+    pub measurements: BTreeMap<String, Vec<f64>>,
     /// Videos with a label.
     pub videos: usize,
     /// Videos that could not be made, by reason.
@@ -81,7 +85,13 @@ pub struct Summary {
 
 /// Sums a set up.
 #[must_use]
-pub fn of(plans: &[SourcePlan], labelled: &Labelled, pairs: &[Pair], rejects: &[Reject]) -> Summary {
+pub fn of(
+    plans: &[SourcePlan],
+    labelled: &Labelled,
+    pairs: &[Pair],
+    rejects: &[Reject],
+    measured: &[Measured],
+) -> Summary {
     let mut by_source: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     let mut margins: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let mut by_kind: BTreeMap<String, usize> = BTreeMap::new();
@@ -117,6 +127,12 @@ pub fn of(plans: &[SourcePlan], labelled: &Labelled, pairs: &[Pair], rejects: &[
     for reject in rejects {
         *reject_kinds.entry(reject.kind.to_owned()).or_default() += 1;
     }
+    let mut measurements: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for used in measured.iter().filter(|m| m.left_out.is_none()) {
+        for (name, value) in Measurements::NAMES.into_iter().zip(used.report.measurements.values()) {
+            measurements.entry(name.to_owned()).or_default().push(value);
+        }
+    }
     let mut failed: BTreeMap<String, usize> = BTreeMap::new();
     for (_, reason) in &labelled.failed {
         *failed.entry(reason.clone()).or_default() += 1;
@@ -128,6 +144,7 @@ pub fn of(plans: &[SourcePlan], labelled: &Labelled, pairs: &[Pair], rejects: &[
         by_kind,
         sources: plans.len(),
         rejects: reject_kinds,
+        measurements,
         videos: labelled.videos.len(),
         failed,
         judges: labelled.seats.clone(),

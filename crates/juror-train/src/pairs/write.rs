@@ -9,6 +9,7 @@ use super::choose::{Labelled, Pair};
 use super::clips;
 use super::config::PairsConfig;
 use super::plan::Role;
+use super::select::Measured;
 use super::sources::{self, Origin, Reject};
 use super::store::Store;
 use super::summary::Summary;
@@ -16,6 +17,7 @@ use crate::language::{self, Known};
 use crate::panel::scale::Seat;
 use anyhow::{Context, Result};
 use juror::verdict::Preference;
+use juror_media::measure::Measurements;
 use juror_nn::rng;
 use juror_stats::levels::Level;
 use parquet::basic::{LogicalType, Repetition, Type as Physical};
@@ -134,52 +136,93 @@ struct FileEntry {
     sha256: String,
 }
 
-/// Writes the set; gives its files.
-///
-/// # Errors
-/// When the disk cannot take them; nothing half written stays.
-#[allow(clippy::too_many_arguments, reason = "everything that a set is made of")]
-pub fn set(
-    config: &PairsConfig,
-    store: &Store,
-    plans: &[SourcePlan],
-    labelled: &Labelled,
-    pairs: &[Pair],
-    rejects: &[Reject],
-    summary: &Summary,
-) -> Result<Vec<PathBuf>> {
-    let folder = &config.run_dir;
-    let rows: Vec<Row> =
-        pairs.iter().map(|pair| row(config, plans, labelled, pair)).collect::<Result<_>>()?;
-    let lines: Vec<String> = rows.iter().map(|row| Ok(serde_json::to_string(row)?)).collect::<Result<_>>()?;
-    let id = |video: usize| labelled.videos[video].id.as_str();
-    store
-        .replace_pairs(pairs.iter().zip(&lines).map(|(pair, line)| (id(pair.a), id(pair.b), line.clone())))?;
-    let jsonl = folder.join("pairs.jsonl");
-    whole(&jsonl, |file| {
-        for line in &lines {
-            writeln!(file, "{line}")?;
-        }
-        Ok(())
-    })?;
-    let table = folder.join("pairs.parquet");
-    whole(&table, |file| write_parquet(file, &rows))?;
-    let entry = |path: &'static str| -> Result<FileEntry> {
-        Ok(FileEntry { path, sha256: sources::sha256_of(&folder.join(path))? })
-    };
-    let files = vec![entry("pairs.jsonl")?, entry("pairs.parquet")?];
-    let manifest = manifest(config, plans, labelled, rejects, files)?;
-    let manifest_path = folder.join("manifest.json");
-    whole(&manifest_path, |file| {
-        serde_json::to_writer_pretty(&mut *file, &manifest)?;
-        Ok(writeln!(file)?)
-    })?;
-    let summary_path = folder.join("summary.json");
-    whole(&summary_path, |file| {
-        serde_json::to_writer(&mut *file, summary)?;
-        Ok(writeln!(file)?)
-    })?;
-    Ok(vec![jsonl, table, manifest_path, summary_path])
+/// Everything that a set is made of.
+pub struct Set<'a> {
+    /// As it was asked for.
+    pub config: &'a PairsConfig,
+    /// The state.
+    pub store: &'a Store,
+    /// Sources and their videos.
+    pub plans: &'a [SourcePlan],
+    /// What the panel says.
+    pub labelled: &'a Labelled,
+    /// The pairs.
+    pub pairs: &'a [Pair],
+    /// Files of no use.
+    pub rejects: &'a [Reject],
+    /// What files measure.
+    pub measured: &'a [Measured],
+    /// All of it summed up.
+    pub summary: &'a Summary,
+}
+
+impl Set<'_> {
+    /// Writes the set; gives its files.
+    ///
+    /// # Errors
+    /// When the disk cannot take them; nothing half written stays.
+    pub fn write(&self) -> Result<Vec<PathBuf>> {
+        let Self { config, store, plans, labelled, pairs, rejects, measured, summary } = *self;
+        let folder = &config.run_dir;
+        let rows: Vec<Row> =
+            pairs.iter().map(|pair| row(config, plans, labelled, pair)).collect::<Result<_>>()?;
+        let lines: Vec<String> =
+            rows.iter().map(|row| Ok(serde_json::to_string(row)?)).collect::<Result<_>>()?;
+        let id = |video: usize| labelled.videos[video].id.as_str();
+        store.replace_pairs(
+            pairs.iter().zip(&lines).map(|(pair, line)| (id(pair.a), id(pair.b), line.clone())),
+        )?;
+        let jsonl = folder.join("pairs.jsonl");
+        whole(&jsonl, |file| {
+            for line in &lines {
+                writeln!(file, "{line}")?;
+            }
+            Ok(())
+        })?;
+        let table = folder.join("pairs.parquet");
+        whole(&table, |file| write_parquet(file, &rows))?;
+        let sources_path = folder.join("sources.csv");
+        whole(&sources_path, |file| write_measured(file, measured))?;
+        let entry = |path: &'static str| -> Result<FileEntry> {
+            Ok(FileEntry { path, sha256: sources::sha256_of(&folder.join(path))? })
+        };
+        let files = vec![entry("pairs.jsonl")?, entry("pairs.parquet")?, entry("sources.csv")?];
+        let manifest = manifest(config, plans, labelled, rejects, files)?;
+        let manifest_path = folder.join("manifest.json");
+        whole(&manifest_path, |file| {
+            serde_json::to_writer_pretty(&mut *file, &manifest)?;
+            Ok(writeln!(file)?)
+        })?;
+        let summary_path = folder.join("summary.json");
+        whole(&summary_path, |file| {
+            serde_json::to_writer(&mut *file, summary)?;
+            Ok(writeln!(file)?)
+        })?;
+        Ok(vec![jsonl, table, sources_path, manifest_path, summary_path])
+    }
+}
+
+/// What every file measures, a row each; the columns of measurements are what `sources.like` reads.
+fn write_measured(file: &mut BufWriter<File>, measured: &[Measured]) -> Result<()> {
+    let mut table = csv::Writer::from_writer(file);
+    let columns = ["file", "sha256", "used", "left_out", "pictures", "cuts", "active_share"];
+    table.write_record(columns.iter().chain(&Measurements::NAMES))?;
+    for Measured { source, report, left_out } in measured {
+        let path = source.input().map_or_else(String::new, |input| input.path.to_string_lossy().into_owned());
+        let used = if left_out.is_none() { "yes" } else { "no" };
+        let mut row = vec![
+            path,
+            source.content_sha256().unwrap_or_default().to_owned(),
+            used.to_owned(),
+            left_out.clone().unwrap_or_default(),
+            report.pictures.to_string(),
+            report.cuts_secs.len().to_string(),
+            report.active_share.to_string(),
+        ];
+        row.extend(report.measurements.values().map(|value| value.to_string()));
+        table.write_record(&row)?;
+    }
+    Ok(table.flush()?)
 }
 
 /// Writes a file under another name and gives it its own when it is complete.

@@ -1,13 +1,14 @@
 //! The panel: several judges score videos, each is mapped to one scale, and what they say together is the label.
 //!
-//! - [`Judge`]: what a member must offer; [`models`] (nano, any checkpoint), [`mod@reference`] (PSNR, SSIM, MS-SSIM, VMAF where the
-//!   pristine source is known) and [`external`] (any program) offer it;
+//! - [`Judge`]: what a member must offer; [`models`] (nano, any checkpoint), [`classical`] (NIQE, CPBD, blockiness), [`mod@reference`]
+//!   (PSNR, SSIM, MS-SSIM, VMAF where the pristine source is known) and [`external`] (any program) offer it;
 //! - [`Member`]: a judge behind a guard: a panic, a crash, a hang or nonsense costs a label, never the run;
 //! - [`scale`]: raw scores to the five-point scale by a 4-parameter logistic against common anchors, mean and variance.
 //!
 //! After LMM-PVQA's homogeneous ensemble (arXiv 2505.03631): mean and variance over the teachers are the pseudo label of a
 //! real video. Raw scores are any numbers; they need not even grow with quality, since the logistic may fall.
 
+pub mod classical;
 pub mod external;
 pub mod models;
 pub mod reference;
@@ -68,7 +69,8 @@ pub trait Judge: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PanelConfig {
-    /// `nano`, `psnr`, `ssim`, `ms-ssim`, `vmaf` (with `vmaf_program`), a checkpoint's folder or the name of a pulled one.
+    /// `nano`, `niqe`, `cpbd`, `blockiness`, `psnr`, `ssim`, `ms-ssim`, `vmaf` (with `vmaf_program`), a checkpoint's folder or the name
+    /// of a pulled one.
     pub judges: Vec<String>,
     /// An FFmpeg program built with libvmaf.
     pub vmaf_program: Option<PathBuf>,
@@ -113,9 +115,11 @@ impl PanelConfig {
         );
         let mut members: Vec<Member> = Vec::new();
         for name in &self.judges {
-            let judge: Box<dyn Judge> = match reference::Measure::named(name, self.vmaf_program.as_deref())? {
-                Some(measure) => Box::new(measure),
-                None => Box::new(models::Model::open(name)?),
+            let full_reference = reference::Measure::named(name, self.vmaf_program.as_deref())?;
+            let judge: Box<dyn Judge> = match (full_reference, classical::Classical::named(name)) {
+                (Some(measure), _) => Box::new(measure),
+                (None, Some(measure)) => Box::new(measure),
+                (None, None) => Box::new(models::Model::open(name)?),
             };
             members.push(Member::new(judge));
         }
