@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use juror::ranking::ChoiceModel;
 use juror_lmm::published::random::Scale;
 use juror_nn::packed::WeightPrecision;
 
@@ -126,12 +127,20 @@ pub struct ScoreArgs {
 /// above the next, or similar to it, with 95 % confidence), or as --interval says, at the latest after --budget pairs.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "juror rank [OPTIONS] <VIDEO> <VIDEO>...\n       juror rank [OPTIONS] --list <FILE> [VIDEO]..."
+    override_usage = "juror rank [OPTIONS] <VIDEO> <VIDEO>...\n       juror rank [OPTIONS] --list <FILE> [VIDEO]...\n       \
+        juror rank [OPTIONS] --comparisons <FILE>"
 )]
 pub struct RankArgs {
     /// The videos, two or more
-    #[arg(value_name = "VIDEO", required_unless_present = "list", value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "VIDEO", required_unless_present_any = ["list", "comparisons"], value_hint = ValueHint::FilePath)]
     pub videos: Vec<PathBuf>,
+    /// Watch nothing: score comparisons that were made before. A table of a,b,margin[,weight], one of people's choices
+    /// a,b,preferred[,votes] (`a`, `b`, `tie` or the share for `a`), JSON lines of either, or the records of `juror compare`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["videos", "list", "budget", "interval", "state"], value_hint = ValueHint::FilePath)]
+    pub comparisons: Option<PathBuf>,
+    /// How scores are made of people's choices
+    #[arg(long, value_name = "MODEL", default_value = "thurstone", requires = "comparisons")]
+    pub choice_model: ChoiceScale,
     /// Judge at most this many pairs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub budget: Option<u32>,
@@ -144,8 +153,8 @@ pub struct RankArgs {
     /// Write every judged pair and its margin too
     #[arg(long)]
     pub pairs: bool,
-    /// Draw scores with intervals and the matrix of margins into this SVG file
-    #[arg(long, value_name = "FILE.svg", value_hint = ValueHint::FilePath)]
+    /// Draw scores with intervals and the matrix of margins into this file, SVG or PNG by its extension
+    #[arg(long, value_name = "FILE.svg|FILE.png", value_hint = ValueHint::FilePath)]
     pub plot: Option<PathBuf>,
     /// Write the ranking as one HTML page with thumbnails, which needs nothing else
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -178,7 +187,8 @@ pub struct RankArgs {
         juror eval [OPTIONS] --benchmark <NAME,...> --videos <DIR>\n       \
         juror eval [OPTIONS] --preferences <FILE> --comparisons <FILE>", after_help = names_of_benchmarks())]
 pub struct EvalArgs {
-    /// The ratings: CSV with the columns video,mos[,std][,votes][,group][,ladder,bitrate], or JSON lines
+    /// The ratings: CSV with the columns video,mos[,std][,votes][,group][,ladder,bitrate], or JSON lines; with a column observer
+    /// every row is the opinion of one, and bias and inconsistency of each are taken out
     #[arg(long, value_name = "FILE", required_unless_present_any = ["benchmark", "preferences"], value_hint = ValueHint::FilePath)]
     pub ratings: Option<PathBuf>,
     /// Public sets, named below, in whose own label files the ratings are: below --videos (of several sets: below its folder of
@@ -219,8 +229,9 @@ pub struct EvalArgs {
     /// Resamples behind the intervals; 0 for none
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub bootstrap: u32,
-    /// Draw scores against ratings, with the fitted curve, into this SVG file; with --preferences the reliability diagram
-    #[arg(long, value_name = "FILE.svg", value_hint = ValueHint::FilePath)]
+    /// Draw scores against ratings, with the fitted curve, into this file, SVG or PNG by its extension; with --preferences
+    /// the reliability diagram
+    #[arg(long, value_name = "FILE.svg|FILE.png", value_hint = ValueHint::FilePath)]
     pub plot: Option<PathBuf>,
     /// Go on with the next video when one fails, and leave it out
     #[arg(long)]
@@ -619,6 +630,24 @@ pub struct ReportArgs {
     /// Show no progress and no warnings on standard error; errors still appear
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// What people's choices are taken to follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ChoiceScale {
+    /// Thurstone Case V: scores in standard deviations of the difference
+    Thurstone,
+    /// Bradley-Terry: scores in logits
+    BradleyTerry,
+}
+
+impl From<ChoiceScale> for ChoiceModel {
+    fn from(scale: ChoiceScale) -> Self {
+        match scale {
+            ChoiceScale::Thurstone => Self::Thurstone,
+            ChoiceScale::BradleyTerry => Self::BradleyTerry,
+        }
+    }
 }
 
 /// A form of results.

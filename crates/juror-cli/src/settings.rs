@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use juror::evaluation::{BENCHMARKS, Benchmark, RatingColumns, Ratings, ScoreColumn};
-use juror::ranking::Stop;
+use juror::ranking::{ChoiceModel, Stop};
 use juror::{Juror, OpenOptions, Options, Processor};
 use juror_lmm::remote::Media;
 use juror_media::TimeWindow;
@@ -24,6 +24,7 @@ use crate::args::{
     RemoteArgs, ReportArgs, ScoreArgs, Sending, ViewArgs, WindowArgs,
 };
 use crate::inputs::{self, Pair};
+use crate::output::PlotPath;
 
 /// Many inputs to judge.
 #[derive(Debug)]
@@ -142,7 +143,7 @@ pub struct Tournament {
     /// Whether judged pairs are written.
     pub pairs: bool,
     /// Where the plot goes.
-    pub plot: Option<PathBuf>,
+    pub plot: Option<PlotPath>,
     /// Where the page goes.
     pub html: Option<PathBuf>,
     /// With which model.
@@ -168,12 +169,50 @@ impl Tournament {
             stop: Stop { budget: args.budget.map(|budget| budget as usize), interval_width: args.interval },
             state: args.state,
             pairs: args.pairs,
-            plot: args.plot.map(svg_place).transpose()?,
+            plot: args.plot.map(PlotPath::new).transpose()?,
             html: args.html,
             model: Model::new(args.model)?,
             report: Report::new(&args.report, args.continue_on_error),
             continue_on_error: args.continue_on_error,
         })
+    }
+}
+
+/// Comparisons to score.
+#[derive(Debug)]
+pub struct Scaling {
+    /// Where they are.
+    pub comparisons: PathBuf,
+    /// What people's choices are taken to follow.
+    pub choice_model: ChoiceModel,
+    /// Whether the pairs are written.
+    pub pairs: bool,
+    /// Where the plot goes.
+    pub plot: Option<PlotPath>,
+    /// Where the page goes.
+    pub html: Option<PathBuf>,
+    /// Of everything random; nothing is, but records name it.
+    pub seed: u64,
+    /// Where results go.
+    pub report: Report,
+}
+
+impl Scaling {
+    /// `None` where videos are to be judged instead.
+    ///
+    /// # Errors
+    /// When the plot cannot be written under its name.
+    pub fn new(args: &RankArgs) -> anyhow::Result<Option<Self>> {
+        let Some(comparisons) = args.comparisons.clone() else { return Ok(None) };
+        Ok(Some(Self {
+            comparisons,
+            choice_model: args.choice_model.into(),
+            pairs: args.pairs,
+            plot: args.plot.clone().map(PlotPath::new).transpose()?,
+            html: args.html.clone(),
+            seed: args.model.seed,
+            report: Report::new(&args.report, false),
+        }))
     }
 }
 
@@ -191,7 +230,7 @@ pub struct Evaluating {
     /// Behind the intervals, if any.
     pub bootstrap: Option<Bootstrap>,
     /// Where the plot goes.
-    pub plot: Option<PathBuf>,
+    pub plot: Option<PlotPath>,
     /// 0: one per core.
     pub threads: usize,
     /// Of everything random.
@@ -327,7 +366,7 @@ pub struct Calibrating {
     /// Whether pairs may lack a comparison.
     pub allow_missing: bool,
     /// Where the plot goes.
-    pub plot: Option<PathBuf>,
+    pub plot: Option<PlotPath>,
     /// Of everything random; nothing is, but records name it.
     pub seed: u64,
     /// Where results go.
@@ -348,7 +387,7 @@ impl Calibrating {
             preferences,
             comparisons,
             allow_missing: args.allow_missing,
-            plot: args.plot.clone().map(svg_place).transpose()?,
+            plot: args.plot.clone().map(PlotPath::new).transpose()?,
             seed: args.model.seed,
             report: Report::new(&args.report, false),
         }))
@@ -383,7 +422,7 @@ impl Evaluating {
             allow_missing: args.allow_missing,
             bootstrap: (args.bootstrap > 0)
                 .then_some(Bootstrap { replicates: args.bootstrap as usize, seed }),
-            plot: args.plot.map(svg_place).transpose()?,
+            plot: args.plot.map(PlotPath::new).transpose()?,
             threads,
             seed,
             report: Report::new(&args.report, many),
@@ -419,13 +458,6 @@ fn score_columns(text: &str) -> anyhow::Result<Vec<ScoreColumn>> {
         }
     };
     text.split(',').map(column).collect()
-}
-
-/// A place that a plot can be written to.
-fn svg_place(path: PathBuf) -> anyhow::Result<PathBuf> {
-    let is_svg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-    ensure!(is_svg, "plots are SVG: the name must end in .svg: {}", path.display());
-    Ok(path)
 }
 
 impl WindowArgs {

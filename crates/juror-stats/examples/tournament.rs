@@ -10,6 +10,10 @@
 //! - *guessed*: the SRCC is 0.95 with unjoined groups laid over each other at their means.
 //!
 //! Coverage is that of the 95 % intervals when one scale is reached.
+//!
+//! *Best* is for margins to scale: how many judgements no graph whose items are all compared equally often can do without.
+//! Short cycles only add variance, so that a graph of degree `d` leaves at least what the infinite tree of that degree leaves
+//! (its Green function, Kesten 1959): `noise² 2 (d - 1) / ((d - 2) e + d sqrt(e² - 4 (d - 1)))` with `e = d + noise² / prior²`.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use juror_stats::correlation::{ScorePairs, srcc};
@@ -66,6 +70,20 @@ fn play(items: usize, active: bool, judge: Judge, batch: usize, seed: u64) -> [f
     }
 }
 
+/// Share of the variance of the true scores that a correlation of 0.95 may leave unexplained.
+const UNEXPLAINED: f64 = 1.0 - 0.95 * 0.95;
+
+/// The fewest judgements with which items compared equally often reach a correlation of 0.95, margins being to scale.
+fn best(items: usize, noise: f64) -> usize {
+    let variance = (5.0f64 - 1.0).powi(2) / 12.0;
+    let left = |judgements: usize| {
+        let d = 2.0 * judgements as f64 / items as f64;
+        let e = d + noise * noise / variance;
+        noise * noise * 2.0 * (d - 1.0) / ((d - 2.0) * e + d * (e * e - 4.0 * (d - 1.0)).sqrt())
+    };
+    (items..).find(|&judgements| left(judgements) <= UNEXPLAINED * variance).unwrap()
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1).map(|a| a.parse::<usize>().unwrap());
     let items = arguments.next().unwrap_or(200);
@@ -73,7 +91,7 @@ fn main() {
     let batch = arguments.next().unwrap_or(10);
     println!("{items} items, {tournaments} tournaments each, batches of {batch}");
     println!(
-        "judge                  | one scale: random  active  share | guessed: random  active  share | coverage: random active"
+        "judge                  | one scale: random  active  share  best | guessed: random  active  share | coverage: random active"
     );
     for (limit, noise) in [
         (None, 0.1),
@@ -94,8 +112,9 @@ fn main() {
         };
         let (random, active) = (mean(false), mean(true));
         let name = limit.map_or("to scale".to_owned(), |l| format!("saturates at {l}"));
+        let best = if limit.is_none() { best(items, noise).to_string() } else { "-".to_owned() };
         println!(
-            "{name}, noise {noise} | {:.0} {:.0} {:.0} % | {:.0} {:.0} {:.0} % | {:.1} % {:.1} %",
+            "{name}, noise {noise} | {:.0} {:.0} {:.0} % {best} | {:.0} {:.0} {:.0} % | {:.1} % {:.1} %",
             random[0],
             active[0],
             100.0 * active[0] / random[0],

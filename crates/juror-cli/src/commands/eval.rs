@@ -16,7 +16,7 @@ use juror::{Calibration, Evaluation, Options};
 use crate::args::EvalArgs;
 use crate::commands::Outcome;
 use crate::commands::judge::guarded;
-use crate::output::{Columns, Destination, Reporter, chart, complain, write_whole};
+use crate::output::{Columns, Destination, PlotPath, Reporter, chart, complain};
 use crate::progress::Progress;
 use crate::settings::{Calibrating, Evaluating, Model, ScoreSource, bound_threads};
 
@@ -38,7 +38,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     };
     // Before any work: a place that cannot be written should not cost hours first.
     let destination = Destination::open(job.report.output.as_deref())?;
-    let plot = job.plot.as_deref().map(|path| Destination::open(Some(path))).transpose()?;
+    let plot = job.plot.as_ref().map(PlotPath::open).transpose()?;
     let many = matches!(&job.source, ScoreSource::Model { continue_on_error: true, .. });
     let mut reporter = Reporter::new(destination, job.report.format, many, Columns::Evaluation);
 
@@ -77,7 +77,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     provenance.timings.total = begin.elapsed().as_secs_f64();
     if let Some(plot) = plot {
         let drawing = chart::scatter::draw(sample.pairs(), &findings.agreement);
-        write_whole(plot, drawing.as_bytes()).context("cannot write the plot")?;
+        plot.write(&drawing)?;
     }
     let scores_file = matches!(job.source, ScoreSource::File { .. }).then(|| readable(&scores.path));
     let record = Evaluation {
@@ -89,6 +89,7 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
         ladders: findings.ladders,
         per_group: findings.per_group,
         weighted: findings.weighted,
+        observers: ratings.observers.clone(),
         against: findings.against,
         missing: sample.missing().clone(),
         provenance,
@@ -103,7 +104,7 @@ fn calibrate(job: &Calibrating, begin: Instant) -> anyhow::Result<Outcome> {
     let preferences =
         Preferences::read(&job.preferences, &job.comparisons, job.allow_missing).map_err(told)?;
     let destination = Destination::open(job.report.output.as_deref())?;
-    let plot = job.plot.as_deref().map(|path| Destination::open(Some(path))).transpose()?;
+    let plot = job.plot.as_ref().map(PlotPath::open).transpose()?;
     let mut reporter = Reporter::new(destination, job.report.format, false, Columns::Calibration);
     let kept = preferences.kept().map_err(told)?;
     let mut provenance = Provenance::without_model(job.seed);
@@ -111,7 +112,7 @@ fn calibrate(job: &Calibrating, begin: Instant) -> anyhow::Result<Outcome> {
     let names = (readable(&job.preferences), readable(&job.comparisons));
     let record = Calibration::new(names.0, names.1, &kept, preferences.missing, provenance);
     if let Some(plot) = plot {
-        write_whole(plot, chart::reliability::draw(&record).as_bytes()).context("cannot write the plot")?;
+        plot.write(&chart::reliability::draw(&record))?;
     }
     reporter.emit(&record.into()).context("cannot write the results")?;
     reporter.finish().context("cannot write the results")?;

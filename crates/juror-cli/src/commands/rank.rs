@@ -1,34 +1,40 @@
-//! `juror rank`: watches every video once, judges the pairs that tell most, and orders the videos.
+//! `juror rank`: watches every video once, judges the pairs that tell most, and orders the videos; or only scores comparisons
+//! that were made before.
 //!
 //! A video that fails is an error record; it ends the work unless asked otherwise, and takes no part. With `--state`
 //! nothing that was watched or judged is lost, whatever ends the work.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context;
 use juror::judge::error_record_without_model;
-use juror::ranking::{Ranker, State};
+use juror::ranking::{Ranker, Recorded, State};
 use juror::record::Subject;
 use juror::record::ranking::Ranking;
 use juror::{Error, Juror};
+use juror_media::TimeWindow;
 
 use crate::args::RankArgs;
 use crate::commands::Outcome;
 use crate::commands::judge::guarded;
-use crate::output::{Columns, Destination, Reporter, chart, complain, page, write_whole};
+use crate::output::{Columns, Destination, PlotPath, Reporter, chart, complain, page, write_whole};
 use crate::progress::{Progress, Waiting};
-use crate::settings::Tournament;
+use crate::settings::{Report, Scaling, Tournament};
 
 /// Ranks videos.
 ///
 /// # Errors
 /// On wrong usage, or when results cannot be written.
 pub fn run(args: RankArgs) -> anyhow::Result<Outcome> {
+    if let Some(job) = Scaling::new(&args)? {
+        return scale(&job);
+    }
     let job = Tournament::new(args)?;
     // Before any work: a place that cannot be written should not cost hours first.
-    let open = |path: &Option<PathBuf>| path.as_deref().map(|path| Destination::open(Some(path))).transpose();
     let destination = Destination::open(job.report.output.as_deref())?;
-    let (plot, html) = (open(&job.plot)?, open(&job.html)?);
+    let plot = job.plot.as_ref().map(PlotPath::open).transpose()?;
+    let html = job.html.as_deref().map(|path| Destination::open(Some(path))).transpose()?;
     let mut reporter = Reporter::new(destination, job.report.format, job.continue_on_error, Columns::Ranking);
     let juror = match job.model.open() {
         Ok(juror) => juror,
@@ -51,13 +57,9 @@ pub fn run(args: RankArgs) -> anyhow::Result<Outcome> {
         reporter.finish().context("cannot write the results")?;
         return Ok(Outcome::Nothing);
     };
-    if !job.report.quiet {
-        for warning in &ranking.provenance.warnings {
-            complain(&format!("warning: {warning}"));
-        }
-    }
+    tell_warnings(&ranking, &job.report);
     if let Some(plot) = plot {
-        write_whole(plot, chart::ranking::draw(&ranking).as_bytes()).context("cannot write the plot")?;
+        plot.write(&chart::ranking::draw(&ranking))?;
     }
     if let Some(html) = html {
         let _waiting = Waiting::new("taking thumbnails".to_owned(), job.report.quiet);
@@ -71,6 +73,42 @@ pub fn run(args: RankArgs) -> anyhow::Result<Outcome> {
     reporter.emit(&ranking.into()).context("cannot write the results")?;
     reporter.finish().context("cannot write the results")?;
     Ok(if failed > 0 { Outcome::Some } else { Outcome::All })
+}
+
+/// Scores comparisons that were made before.
+fn scale(job: &Scaling) -> anyhow::Result<Outcome> {
+    let begin = Instant::now();
+    let recorded = Recorded::read(&job.comparisons)?;
+    let destination = Destination::open(job.report.output.as_deref())?;
+    let plot = job.plot.as_ref().map(PlotPath::open).transpose()?;
+    let html = job.html.as_deref().map(|path| Destination::open(Some(path))).transpose()?;
+    let mut reporter = Reporter::new(destination, job.report.format, false, Columns::Ranking);
+    let mut ranking = recorded.ranking(job.choice_model, true, job.seed)?;
+    ranking.provenance.timings.total = begin.elapsed().as_secs_f64();
+    tell_warnings(&ranking, &job.report);
+    if let Some(plot) = plot {
+        plot.write(&chart::ranking::draw(&ranking))?;
+    }
+    if let Some(html) = html {
+        // Ids of a table need not be files.
+        let picture =
+            |path: &Path| path.is_file().then(|| page::thumbnail(path, TimeWindow::ALL).ok()).flatten();
+        let thumbnails: Vec<_> = ranking.items.iter().map(|item| picture(Path::new(&item.path))).collect();
+        write_whole(html, page::ranking(&ranking, &thumbnails).as_bytes())
+            .context("cannot write the page")?;
+    }
+    if !job.pairs {
+        ranking.graph = None;
+    }
+    reporter.emit(&ranking.into()).context("cannot write the results")?;
+    reporter.finish().context("cannot write the results")?;
+    Ok(Outcome::All)
+}
+
+fn tell_warnings(ranking: &Ranking, report: &Report) {
+    for warning in ranking.provenance.warnings.iter().filter(|_| !report.quiet) {
+        complain(&format!("warning: {warning}"));
+    }
 }
 
 /// Watches and judges; gives the ranking, unless nothing could be done, and how many failures there were.

@@ -5,7 +5,7 @@
 //! - [`histogram`]: how values are distributed, and bars by name;
 //! - [`ranking`]: scores with intervals, and the matrix of margins.
 //!
-//! Units are pixels, from the upper left. No raster form: browsers and converters make one.
+//! Units are pixels, from the upper left. [`super::plot`] makes pictures of them.
 
 pub mod histogram;
 pub mod ranking;

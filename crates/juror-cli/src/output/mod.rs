@@ -5,6 +5,7 @@ pub mod csv;
 pub mod file;
 pub mod page;
 pub mod pairs_page;
+pub mod plot;
 pub mod table;
 
 use std::io::{self, Write};
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 pub use csv::Columns;
 pub use file::{Destination, FileInMaking};
+pub use plot::PlotPath;
 
 use crate::args::Format;
 

@@ -74,13 +74,15 @@ pub fn ranking(ranking: &Ranking, thumbnails: &[Option<Vec<u8>>]) -> String {
          <h1>Ranking of {count} videos</h1>\n<p>{summary} A rank with = cannot be told from the one above it.</p>\n\
          {warnings}<table>\n<tr><th>rank</th><th></th><th>video</th><th>score</th><th>95 % interval</th><th>won</th>\
          <th>lost</th><th>tied</th></tr>\n{rows}</table>\n<figure>\n{plot}</figure>\n\
-         <footer>juror {version}, model {model} ({sha256}), seed {seed}</footer>\n</body>\n</html>\n",
+         <footer>juror {version}, {model}, seed {seed}</footer>\n</body>\n</html>\n",
         count = ranking.items.len(),
         summary = escaped(&table::ranking::summary(ranking)),
         plot = chart::ranking::draw(ranking),
         version = escaped(&provenance.version),
-        model = escaped(&provenance.model.name),
-        sha256 = escaped(&provenance.model.sha256),
+        model = escaped(&provenance.model.as_ref().map_or_else(
+            || "comparisons as given".to_owned(),
+            |model| format!("model {} ({})", model.name, model.sha256),
+        )),
         seed = provenance.seed,
     )
 }

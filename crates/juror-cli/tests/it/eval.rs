@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{ffmpeg, filters, folder, juror, names, records, run, text};
+use crate::support::{ffmpeg, filters, folder, juror, names, png_size, records, run, text};
 
 /// Ten rated videos in two groups and two ladders, and scores that get one pair wrong.
 fn tables() -> tempfile::TempDir {
@@ -100,6 +100,39 @@ fn the_table_and_the_plot_show_the_figures() {
     assert!(plot.starts_with("<svg ") && plot.ends_with("</svg>\n"));
     assert_eq!((plot.matches("<circle").count(), plot.matches("<polyline").count()), (10, 1));
     assert!(plot.contains("SRCC 0.9879"));
+    evaluate(folder.path(), &["--scores", "scores.csv", "--plot", "plot.png"]);
+    assert_eq!(png_size(&folder.path().join("plot.png")), (1280, 960));
+}
+
+#[test]
+fn ratings_of_single_observers_are_recovered() {
+    let folder = tables();
+    // Everybody rates 1.5 + 0.3 k, one of them a point higher throughout, one without looking.
+    let mut ratings = "video,observer,mos\n".to_owned();
+    for k in 0..10 {
+        let quality = 1.5 + 0.3 * f64::from(k);
+        for observer in 0..6 {
+            let wobble = 0.1 * f64::from((k * 7 + observer * 3) % 5 - 2);
+            let opinion = match observer {
+                4 => quality + 1.0 + wobble,
+                5 => 5.0 - f64::from(k * k % 5),
+                _ => quality + wobble,
+            };
+            ratings += &format!("{k}.mp4,o{observer},{opinion}\n");
+        }
+    }
+    fs::write(folder.path().join("ratings.csv"), ratings).unwrap();
+    let record = evaluate(folder.path(), &["--scores", "scores.csv"]);
+    let observers = record["observers"].as_array().unwrap();
+    let of = |index: usize, name: &str| observers[index][name].as_f64().unwrap();
+    assert_eq!((observers.len(), &observers[0]["ratings"]), (6, &10.into()));
+    assert!((of(4, "bias") - of(0, "bias") - 1.0).abs() < 0.1, "{observers:?}");
+    assert!(of(5, "inconsistency") > 1.0 && of(0, "inconsistency") < 0.3, "{observers:?}");
+    assert!(record["srcc"]["value"].as_f64().unwrap() > 0.97 && record["outlier_ratio"]["value"].is_number());
+    let mut command = juror();
+    command.current_dir(&folder).args(["eval", "--ratings", "ratings.csv", "--scores", "scores.csv"]);
+    let table = run(command.args(["--format", "table"])).stdout;
+    assert!(table.contains("6 observers; the least consistent is o5"), "{table}");
 }
 
 #[test]
@@ -258,7 +291,7 @@ fn published_sets_run_from_their_own_label_files() {
     }
     let score = |video: &str, score: f64| format!("{video},{score}\n");
     let vdpve = ["A_1", "A_2", "A_3"].map(|video| format!("vdpve/clips/{video}.mp4"));
-    let waterloo = ["HEVC_1_540p_1", "HEVC_1_540p_2", "AV1_1_2160p_4"]
+    let waterloo = ["HEVC/01/960x540_1", "HEVC/01/960x540_2", "AV1/01/3840x2160_4"]
         .map(|video| format!("waterloo-ivc-4k/{video}.mp4"));
     let rows: String = (vdpve.iter().zip([2.0, 1.0, 3.0]))
         .chain(waterloo.iter().zip([1.0, 3.0, 2.0]))

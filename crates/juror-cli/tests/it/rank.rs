@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{ffmpeg, filters, folder, juror, names, records, run, text};
+use crate::support::{Ran, ffmpeg, filters, folder, juror, names, png_size, records, run, text};
 
 /// `good.mp4` and ever cheaper encodes of it: `fair.mp4`, `poor.mp4`, `bad.mp4`.
 fn encodes() -> tempfile::TempDir {
@@ -163,7 +163,7 @@ fn a_state_of_something_else_is_refused() {
         &["--state", "broken.jsonl"],
         &["--state", "state.jsonl", "--frames", "4"],
         &["--state", "no/such/state.jsonl"],
-        &["--plot", "plot.png"],
+        &["--plot", "plot.bmp"],
         &["--budget", "0"],
         &["--interval", "0"],
     ] {
@@ -218,6 +218,13 @@ fn table_csv_plot_and_page_show_the_ranking() {
     assert!(ran.stdout.lines().nth(1).unwrap().ends_with("  good.mp4"), "{}", ran.stdout);
     let plot = fs::read_to_string(folder.path().join("plot.svg")).unwrap();
     assert_eq!(plot.matches("<circle").count(), 4);
+    rank(folder.path(), &[&ALL[..], &["--plot", "plot.png"]].concat());
+    let (width, height) = png_size(&folder.path().join("plot.png"));
+    let drawn = |name: &str| -> u32 {
+        let (_, rest) = plot.split_once(&format!("{name}=\"")).unwrap();
+        rest.split('"').next().unwrap().parse().unwrap()
+    };
+    assert_eq!((width, height), (2 * drawn(" width"), 2 * drawn(" height")));
     let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
     assert_eq!(page.matches("src=\"data:image/png;base64,iVBOR").count(), 4, "a thumbnail each");
     assert!(page.contains("<svg ") && page.ends_with("</html>\n"));
@@ -231,4 +238,154 @@ fn table_csv_plot_and_page_show_the_ranking() {
     assert_eq!((rows.len(), cell(0, "path"), cell(0, "rank")), (4, "good.mp4".to_owned(), "1".to_owned()));
     assert_eq!(cell(3, "comparisons.judged"), "6");
     assert!(names(folder.path()).iter().all(|name| !name.starts_with(".juror-")));
+}
+
+/// The state at `path` with the margin of each judged pair replaced by what `margin` says of its videos.
+fn rewritten(path: &Path, margin: &dyn Fn(&str, &str) -> f64) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut names = std::collections::HashMap::new();
+    for line in lines.iter().filter(|line| line["video"].is_string()) {
+        names.insert(line["video"].as_str().unwrap().to_owned(), line["path"].as_str().unwrap().to_owned());
+    }
+    for line in lines.iter_mut().filter(|line| line["margin"].is_number()) {
+        let [a, b] = ["a", "b"].map(|side| names[line[side].as_str().unwrap()].clone());
+        line["margin"] = margin(&a, &b).into();
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_judge_who_contradicts_itself_is_named_and_still_ranked() {
+    let folder = encodes();
+    let state = folder.path().join("state.jsonl");
+    let arguments = ["good.mp4", "fair.mp4", "poor.mp4", "--state", "state.jsonl", "--interval", "0.001"];
+    assert_eq!(rank(folder.path(), &arguments)["comparisons"]["judged"], 3);
+    // good > fair > poor > good, by two points each.
+    let order = ["good.mp4", "fair.mp4", "poor.mp4"];
+    let place = |name: &str| order.iter().position(|known| *known == name).unwrap();
+    let circle = rewritten(&state, &|a, b| if (place(a) + 1) % 3 == place(b) { 2.0 } else { -2.0 });
+    fs::write(&state, &circle).unwrap();
+    let record = rank(folder.path(), &arguments);
+    let worst = &record["worst_cycles"][0];
+    assert!((number(&worst["margin_sum"]) - 6.0).abs() < 1e-9 && worst["intransitive"] == true, "{record}");
+    let mut named: Vec<&str> =
+        worst["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    named.sort_unstable();
+    assert_eq!(named, ["fair.mp4", "good.mp4", "poor.mp4"]);
+    assert!(number(&record["inconsistency"]) > 1.0 - 1e-9, "no scores explain any of it");
+    let items = record["items"].as_array().unwrap();
+    assert!(items.iter().all(|item| item["rank"] == 1) && items[1]["tied"] == true, "{record}");
+    let table = run(juror().current_dir(&folder).arg("rank").args(arguments).args(["--format", "table"]));
+    assert!(table.stdout.contains("A circle of 6.00 points: "), "{}", table.stdout);
+
+    // One pair told both ways, each time in favour of the first: a circle of two.
+    let both = [&["good.mp4", "poor.mp4", "--state", "both.jsonl"][..]].concat();
+    rank(folder.path(), &both);
+    let known = rewritten(&folder.path().join("both.jsonl"), &|_, _| 1.0);
+    let mut turned: Value = serde_json::from_str(known.lines().last().unwrap()).unwrap();
+    let [a, b] = [turned["a"].clone(), turned["b"].clone()];
+    (turned["a"], turned["b"]) = (b, a);
+    fs::write(folder.path().join("both.jsonl"), format!("{known}{turned}\n")).unwrap();
+    let record = rank(folder.path(), &both);
+    assert_eq!(record["worst_cycles"][0]["paths"].as_array().unwrap().len(), 2, "{record}");
+    assert!((number(&record["worst_cycles"][0]["margin_sum"]) - 2.0).abs() < 1e-9, "{record}");
+    assert_eq!((&record["items"][0]["rank"], &record["items"][1]["rank"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn a_state_keeps_every_bit() {
+    let folder = encodes();
+    let arguments = ["good.mp4", "bad.mp4", "--pairs", "--state", "state.jsonl"];
+    let record = rank(folder.path(), &arguments);
+    assert_eq!(lasting(rank(folder.path(), &arguments)), lasting(record));
+    // Margins of all lengths come back as they were written.
+    let state = folder.path().join("state.jsonl");
+    for k in 0..40 {
+        let margin = f64::from(k).sin() * 10f64.powi(k % 5 - 3);
+        fs::write(&state, rewritten(&state, &|_, _| margin)).unwrap();
+        let record = rank(folder.path(), &arguments);
+        assert_eq!(number(&record["graph"][0]["margin"]).to_bits(), margin.to_bits(), "{margin}");
+    }
+}
+
+/// Runs `juror rank --comparisons` on a table of this text.
+fn rank_table(folder: &Path, table: &str, arguments: &[&str]) -> Ran {
+    fs::write(folder.join("table.csv"), table).unwrap();
+    run(juror().current_dir(folder).args(["rank", "--comparisons", "table.csv"]).args(arguments))
+}
+
+#[test]
+fn comparisons_made_elsewhere_are_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let scored = |table: &str, arguments: &[&str]| -> Value {
+        let ran = rank_table(folder.path(), table, arguments);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    // Margins that agree but for one: the weight says which is believed.
+    let margins = "a,b,margin,weight\nx,y,1,1\ny,z,1,1\nz,x,-2.3,1\nx,y,1,\n";
+    let record = scored(margins, &["--pairs", "--plot", "plot.svg", "--html", "page.html"]);
+    assert_eq!(
+        (&record["type"], &record["model"], &record["stopped"]),
+        (&"ranking".into(), &Value::Null, &"given".into())
+    );
+    assert_eq!((paths(&record), record["graph"].as_array().unwrap().len()), (vec!["x", "y", "z"], 4));
+    assert_eq!(record["comparisons"], serde_json::json!({"judged": 3, "possible": 3}));
+    // By hand: x - y has twice the weight of the others, so a fifth of the 0.3 goes there and two fifths to each other pair.
+    let differences =
+        [0, 1].map(|k| number(&record["items"][k]["score"]) - number(&record["items"][k + 1]["score"]));
+    assert!((differences[0] - 1.06).abs() < 1e-9 && (differences[1] - 1.12).abs() < 1e-9, "{differences:?}");
+    assert!(number(&record["noise"]) > 0.05 && record["items"][0]["ci95"].is_array());
+    assert!(fs::read_to_string(folder.path().join("page.html")).unwrap().contains("comparisons as given"));
+    let read: juror::Record = serde_json::from_value(record.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), record, "the library reads what the program writes");
+
+    // A tree leaves no contradiction, so that nothing is known of the noise; and pieces are told.
+    let record = scored("a,b,margin\nx,y,1\np,q,-0.5\n", &[]);
+    assert_eq!((&record["noise"], &record["items"][0]["ci95"]), (&Value::Null, &Value::Null));
+    assert!(record["warnings"][0].as_str().unwrap().contains("2 groups of videos unconnected"), "{record}");
+
+    // A circle, and a pair told both ways.
+    let record = scored("a,b,margin\nx,y,2\ny,z,2\nz,x,2\nx,w,1\nw,x,1\n", &[]);
+    let cycles = record["worst_cycles"].as_array().unwrap();
+    let sums: Vec<f64> = cycles.iter().map(|cycle| number(&cycle["margin_sum"]).round()).collect();
+    assert_eq!(sums, [6.0, 2.0]);
+
+    // People's choices: 3 of 4 for x is the normal quantile of 3/4 without a prior, and less with one.
+    let choices = "a,b,preferred,votes\nx,y,a,3\ny,x,a,1\nx,z,tie,2\n";
+    let thurstone = scored(choices, &[]);
+    let bradley = scored(choices, &["--choice-model", "bradley-terry"]);
+    let lead = |record: &Value| number(&record["items"][0]["score"]) - number(&record["items"][2]["score"]);
+    assert!((0.3..0.674).contains(&lead(&thurstone)), "{thurstone}");
+    assert!((lead(&thurstone)..1.099).contains(&lead(&bradley)), "{bradley}");
+    assert_eq!((&thurstone["inconsistency"], &thurstone["items"][0]["sha256"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn comparisons_that_make_no_sense_are_told_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let _filters = filters(folder.path());
+    let mut told = String::new();
+    for table in [
+        "",
+        "a,b,margin\n",
+        "a,b\nx,y\n",
+        "a,b,margin\nx,x,1\n",
+        "a,b,margin\nx,y,much\n",
+        "a,b,margin\nx,y,inf\n",
+        "a,b,margin\nx,y,1\ny,z,\n",
+        "a,b,margin\nx,,1\n",
+        "a,b,margin,weight\nx,y,1,0\n",
+        "a,b,preferred\nx,y,x\n",
+        "a,b,preferred\nx,y,1.5\n",
+        "a,b,preferred,votes\nx,y,a,-1\n",
+    ] {
+        let ran = rank_table(folder.path(), table, &[]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{table:?}");
+        told += &format!("{table:?}\n{}\n", ran.stderr);
+    }
+    insta::assert_snapshot!(told);
+    let ran = rank_table(folder.path(), "a,b,margin\nx,y,1\n", &["--budget", "3"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
 }

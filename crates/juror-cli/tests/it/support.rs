@@ -54,6 +54,18 @@ pub fn run(command: &mut Command) -> Ran {
     }
 }
 
+/// Width and height of a PNG file, from its header.
+pub fn png_size(path: &Path) -> (u32, u32) {
+    let bytes = std::fs::read(path).unwrap();
+    assert!(
+        bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.ends_with(b"IEND\xaeB`\x82"),
+        "{}",
+        path.display()
+    );
+    let number = |from: usize| u32::from_be_bytes(bytes[from..from + 4].try_into().unwrap());
+    (number(16), number(20))
+}
+
 /// Standard output as JSON lines.
 pub fn records(ran: &Ran) -> Vec<Value> {
     ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

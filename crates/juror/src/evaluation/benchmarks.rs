@@ -3,13 +3,16 @@
 //! Nothing of the sets is shipped, neither videos nor ratings. A label file is read in whichever of these forms it is:
 //! - *annotations*: `{"annotations": [{"image_id": "A0023_01.mp4", "score": "43.9"}, ...]}`, as the published evaluation of
 //!   VQAThinker and W2S-VQA has them for every set;
-//! - *list*: no header, the video first and its rating last (`Video/A001.mp4, 10.0, 30.0, 80.232`), as that of FAST-VQA and
-//!   DOVER; Waterloo's own `encoder, video, resolution, level, rating` is one too;
-//! - *table*: CSV with a header, as KoNViD-1k (`flickr_id,mos`), LSVQ (`name`, `mos`, `is_test`), KVQ (`filename,score`) and
-//!   the sheet `MOS` of YouTube-UGC saved as CSV (`vid`, `MOS full`).
+//! - *list*: no header, the video first and its rating last, with commas (`Video/A001.mp4, 10.0, 30.0, 80.232`) or blanks
+//!   between, as those of FAST-VQA and DOVER, and VDPVE's own `train.txt`; Waterloo's own `encoder, video, resolution, level,
+//!   rating` is one too;
+//! - *table*: CSV with a header, as KoNViD-1k (`flickr_id,mos`), LSVQ (`name`, `mos`, `is_test`), KVQ (`filename,score`), the
+//!   sheet `MOS` of YouTube-UGC saved as CSV (`vid`, `MOS full`), and tables that others made of LIVE-YT-HFR
+//!   (`filename,MOS,std`) and Waterloo-IVC-4K (`..., MOS, path`).
 //!
-//! MATLAB files are not read. Ids are taken for file names with or without folder and extension. Counts and ranges of the
-//! ratings are those of the label files behind the published tables; other ones are told, not refused.
+//! MATLAB files are not read. Ids are taken for file names with or without folder and extension; one that fits several videos is
+//! refused, not guessed. Counts and ranges of the ratings are those of the label files behind the published tables; other ones
+//! are told, not refused.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -56,7 +59,12 @@ pub const BENCHMARKS: [Benchmark; 11] = [
         ..benchmark(
             "lsvq-test",
             "LSVQ-test",
-            &["LSVQ_whole_test_ds_score.json", "labels_train_test.csv", "labels_test.txt"],
+            &[
+                "LSVQ_whole_test_ds_score.json",
+                "labels_train_test.csv",
+                "LSVQ_whole_test.csv",
+                "labels_test.txt",
+            ],
             7182,
             [8.47, 91.03],
         )
@@ -64,44 +72,71 @@ pub const BENCHMARKS: [Benchmark; 11] = [
     benchmark(
         "lsvq-1080p",
         "LSVQ-1080p",
-        &["LSVQ_whole_test_1080p_ds_score.json", "labels_test_1080p.csv", "labels_1080p.txt"],
+        &[
+            "LSVQ_whole_test_1080p_ds_score.json",
+            "labels_test_1080p.csv",
+            "LSVQ_whole_test_1080p.csv",
+            "labels_1080p.txt",
+        ],
         3573,
         [17.72, 91.42],
     ),
     benchmark(
         "konvid-1k",
         "KoNViD-1k",
-        &["Konvid-1k_total_ds_score.json", "KoNViD_1k_mos.csv"],
+        &["Konvid-1k_total_ds_score.json", "KoNViD_1k_mos.csv", "KONVID_1K_metadata.csv"],
         1200,
         [24.4, 92.8],
     ),
-    benchmark("live-vqc", "LIVE-VQC", &["LIVE-VQC_total_ds_score.json"], 585, [6.22, 94.29]),
+    benchmark(
+        "live-vqc",
+        "LIVE-VQC",
+        &["LIVE-VQC_total_ds_score.json", "LIVE_VQC_metadata.csv"],
+        585,
+        [6.22, 94.29],
+    ),
     Benchmark {
         endings: &["_crf_10_ss_00_t_20.0"],
         ..benchmark(
             "youtube-ugc",
             "YouTube-UGC",
-            &["youtube_ugc_total.json", "original_videos_MOS_for_YouTube_UGC_dataset.csv"],
+            &[
+                "youtube_ugc_total.json",
+                "original_videos_MOS_for_YouTube_UGC_dataset.csv",
+                "YOUTUBE_UGC_metadata.csv",
+            ],
             1020,
             [1.24, 4.68],
         )
     },
     benchmark("live-yt-gaming", "LIVE-YT-Gaming", &["LIVE-YT-Gaming_total_score.json"], 600, [4.53, 95.95]),
     benchmark("cgvds", "CGVDS", &["CGVDS_total_score.json"], 357, [1.71, 6.06]),
-    benchmark("live-yt-hfr", "LIVE-YT-HFR", &["live_hfr_total_score.json"], 480, [10.36, 73.94]),
+    benchmark(
+        "live-yt-hfr",
+        "LIVE-YT-HFR",
+        &["live_hfr_total_score.json", "LIVEHFR_MOS.csv", "LIVE_HFR_metadata.csv"],
+        480,
+        [10.36, 73.94],
+    ),
     benchmark(
         "waterloo-ivc-4k",
         "Waterloo-IVC-4K",
-        &["Waterloo_IVC_4K_total_score.json", "Waterloo_IVC_4K_total_score2.json", "scores.txt"],
+        &[
+            "Waterloo_IVC_4K_total_score.json",
+            "Waterloo_IVC_4K_total_score2.json",
+            "scores.txt",
+            "waterloo_data.csv",
+        ],
         1200,
         [0.74, 97.59],
     ),
-    benchmark("vdpve", "VDPVE", &["VDPVE_train_score.json"], 839, [19.89, 84.42]),
+    benchmark("vdpve", "VDPVE", &["VDPVE_train_score.json", "train.txt"], 839, [19.89, 84.42]),
     benchmark("kvq", "KVQ", &["kvq_train_score.json", "train_data.csv"], 2926, [1.0, 5.0]),
 ];
 
 /// Columns of tables that name the video, and that hold its rating: the first that is there counts.
-const VIDEO_COLUMNS: [&str; 7] = ["video", "flickr_id", "vid", "name", "filename", "file_name", "video_name"];
+const VIDEO_COLUMNS: [&str; 9] =
+    ["video", "flickr_id", "vid", "name", "filename", "file_name", "video_name", "File", "path"];
 const RATING_COLUMNS: [&str; 5] = ["mos", "MOS", "MOS full", "MOSFull", "score"];
 /// Extensions of videos.
 const EXTENSIONS: [&str; 7] = ["mp4", "mkv", "webm", "avi", "mov", "y4m", "yuv"];
@@ -138,9 +173,16 @@ impl Benchmark {
     /// See [`Error`]: every message has the place and the path.
     pub fn read(&self, path: &Path, folder: Option<&Path>) -> Result<(Ratings, Vec<String>), Error> {
         let mut ratings = self.read_labels(path)?;
-        let known = folder.map(Index::of).unwrap_or_default();
+        if let Some(folder) = folder {
+            let known = Index::of(folder);
+            for row in &mut ratings.rows {
+                if let Some(found) = known.find(&row.video, self.endings, folder)? {
+                    row.video = found;
+                }
+            }
+        }
         for row in &mut ratings.rows {
-            row.video = known.find(&row.video, self.endings).unwrap_or_else(|| with_extension(&row.video));
+            row.video = with_extension(&row.video);
         }
         let mut warnings = Vec::new();
         let count = ratings.rows.len();
@@ -168,27 +210,28 @@ impl Benchmark {
         let text = std::fs::read_to_string(path).map_err(|reason| unreadable(reason.to_string()))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let first = text.lines().next().unwrap_or_default();
-        let last_cell = first.rsplit(',').next().unwrap_or_default().trim();
+        let last_cell = cells(first).pop().unwrap_or_default();
         let pairs = if text.trim_start().starts_with('{') && text.contains("\"annotations\"") {
             annotations(text, path)?
-        } else if first.contains(',') && last_cell.parse::<f64>().is_ok() {
+        } else if cells(first).len() > 1 && last_cell.parse::<f64>().is_ok() {
             list(text, path)?
         } else {
             return self.table(first, path);
         };
         let mut rows = Vec::with_capacity(pairs.len());
         let mut places: HashMap<String, Place> = HashMap::new();
-        for (place, video, mos) in pairs {
+        for (place, rating) in pairs {
+            let video = &rating.video;
             if let Some(earlier) = places.insert(video.clone(), place) {
                 let what = format!("`{video}` stands at {earlier} already");
                 return Err(Error::Row { place, what, path: path.to_owned() });
             }
-            rows.push(Rating::of(video, mos));
+            rows.push(rating);
         }
         if rows.is_empty() {
             return Err(unreadable("it rates no video".to_owned()));
         }
-        Ok(Ratings { path: path.to_owned(), rows })
+        Ok(Ratings { path: path.to_owned(), rows, observers: Vec::new() })
     }
 
     /// A table with the header line `header`.
@@ -208,7 +251,7 @@ impl Benchmark {
 }
 
 /// Every score among the annotations.
-fn annotations(text: &str, path: &Path) -> Result<Vec<(Place, String, f64)>, Error> {
+fn annotations(text: &str, path: &Path) -> Result<Vec<(Place, Rating)>, Error> {
     let whole: Value = serde_json::from_str(text).map_err(|error| table::broken_json(path, &error))?;
     let mut pairs = Vec::new();
     for (index, entry) in whole["annotations"].as_array().into_iter().flatten().enumerate() {
@@ -223,32 +266,59 @@ fn annotations(text: &str, path: &Path) -> Result<Vec<(Place, String, f64)>, Err
             Value::Null => return Err(wrong("`score` is missing".to_owned())),
             other => other.to_string(),
         };
-        pairs.push((place, video.to_owned(), rating(&score).map_err(wrong)?));
+        pairs.push((place, Rating::of(video.to_owned(), rating(&score).map_err(wrong)?)));
     }
     Ok(pairs)
 }
 
-/// Lines without a header: the video first, its rating last; what comes between is passed over, but for Waterloo's, where it is
-/// part of the name.
-fn list(text: &str, path: &Path) -> Result<Vec<(Place, String, f64)>, Error> {
+/// The cells of a line of a list: with commas between, or, where there is none, blanks.
+fn cells(line: &str) -> Vec<&str> {
+    match line.contains(',') {
+        true => line.split(',').map(str::trim).collect(),
+        false => line.split_whitespace().collect(),
+    }
+}
+
+/// Lines without a header: the video first, its rating last; what comes between is passed over, but for Waterloo's, where it
+/// tells the file: `HEVC, 1, 540p, 2` is `HEVC/01/960x540_2.mp4`, and the levels of one encode are the rungs of a ladder.
+fn list(text: &str, path: &Path) -> Result<Vec<(Place, Rating)>, Error> {
     let mut pairs = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let place = Place::Line(index as u64 + 1);
         let wrong = |what: String| Error::Row { place, what, path: path.to_owned() };
-        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+        let cells = cells(line);
         let [video, .., score] = &cells[..] else {
-            return Err(wrong("a video and its rating are needed, with commas between".to_owned()));
+            return Err(wrong(
+                "a video and its rating are needed, with a comma or blanks between".to_owned(),
+            ));
         };
         if video.is_empty() {
             return Err(wrong("the video is missing".to_owned()));
         }
-        let video = match &cells[..] {
-            [encoder, number, size, level, _] => format!("{encoder}_{number}_{size}_{level}"),
-            _ => (*video).to_owned(),
-        };
-        pairs.push((place, video, rating(score).map_err(wrong)?));
+        let mos = rating(score).map_err(wrong)?;
+        pairs.push((
+            place,
+            match &cells[..] {
+                [encoder, number, lines, level, _] => Rating {
+                    ladder: Some(format!("{encoder}_{number}_{lines}")),
+                    bitrate: level.parse().ok().filter(|level: &f64| *level > 0.0),
+                    ..Rating::of(format!("{encoder}/{number:0>2}/{}_{level}", size(lines)), mos)
+                },
+                _ => Rating::of((*video).to_owned(), mos),
+            },
+        ));
     }
     Ok(pairs)
+}
+
+/// Width and height behind a number of lines in Waterloo's names of files.
+fn size(lines: &str) -> &str {
+    match lines {
+        "540p" => "960x540",
+        "1080p" => "1920x1080",
+        "2160p" => "3840x2160",
+        other => other,
+    }
 }
 
 fn rating(text: &str) -> Result<f64, String> {
@@ -258,33 +328,62 @@ fn rating(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The videos below a folder, by all that an id may be.
-#[derive(Default)]
-struct Index(HashMap<String, String>);
+/// The videos below a folder, by all that an id may be: the end of a path, with or without the extension.
+struct Index {
+    paths: Vec<String>,
+    /// Of each end of a path, the videos that have it.
+    ends: HashMap<String, Vec<usize>>,
+}
 
 impl Index {
     fn of(folder: &Path) -> Self {
-        let mut index = HashMap::new();
-        let files = files_below(folder);
-        for file in files.iter().filter(|file| extension_of(&file.to_string_lossy()).is_some()) {
+        let mut index = Self { paths: Vec::new(), ends: HashMap::new() };
+        for file in files_below(folder) {
             let path = file.to_string_lossy().into_owned();
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            for key in [path.clone(), name] {
-                let stem = stem(&key).to_owned();
-                // The first by name counts: whole paths tell equal names in several folders apart.
-                index.entry(key).or_insert_with(|| path.clone());
-                index.entry(stem).or_insert_with(|| path.clone());
+            if extension_of(&path).is_none() {
+                continue;
             }
+            let place = index.paths.len();
+            for end in ends(&path) {
+                index.ends.entry(end.to_owned()).or_default().push(place);
+                index.ends.entry(stem(end).to_owned()).or_default().push(place);
+            }
+            index.paths.push(path);
         }
-        Self(index)
+        index
     }
 
-    fn find(&self, id: &str, endings: &[&str]) -> Option<String> {
+    /// The video that fits `id` best: the one that shares the longest end of the path with it.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] when several fit it equally well.
+    fn find(&self, id: &str, endings: &[&str], folder: &Path) -> Result<Option<String>, Error> {
         let name = id.rsplit('/').next().unwrap_or(id);
-        let plain = [id, stem(id), name, stem(name)].map(str::to_owned);
+        let plain = ends(id).flat_map(|end| [end.to_owned(), stem(end).to_owned()]);
         let ended = endings.iter().map(|ending| stem(name).to_owned() + ending);
-        plain.into_iter().chain(ended).find_map(|key| self.0.get(&key)).cloned()
+        let Some(found) = plain.chain(ended).find_map(|key| self.ends.get(&key)) else { return Ok(None) };
+        let paths = || found.iter().map(|&place| &self.paths[place]);
+        match (&found[..], paths().find(|path| *path == id || stem(path) == id)) {
+            ([one], _) => Ok(Some(self.paths[*one].clone())),
+            (_, Some(whole)) => Ok(Some(whole.clone())),
+            _ => {
+                let several: Vec<String> = paths().take(3).map(|path| format!("`{path}`")).collect();
+                Err(Error::Unreadable {
+                    reason: format!(
+                        "`{id}` may be any of {} videos: {} ...",
+                        found.len(),
+                        several.join(", ")
+                    ),
+                    path: folder.to_owned(),
+                })
+            }
+        }
     }
+}
+
+/// A path, and what is left of it without the first folder, without the first two, and so on.
+fn ends(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| path.split_once('/').map(|(_, rest)| rest))
 }
 
 /// Paths below `folder`, relative to it, in order of name.
@@ -355,7 +454,17 @@ mod tests {
             (
                 "waterloo-ivc-4k",
                 "HEVC, 1, 540p, 1, 18.21\nHEVC, 1, 540p, 2, 39.46\n",
-                &[("HEVC_1_540p_1.mp4", 18.21), ("HEVC_1_540p_2.mp4", 39.46)],
+                &[("HEVC/01/960x540_1.mp4", 18.21), ("HEVC/01/960x540_2.mp4", 39.46)],
+            ),
+            (
+                "vdpve",
+                "A0023_01.mp4 43.9\nA0023_02.mp4\t20.9\n",
+                &[("A0023_01.mp4", 43.9), ("A0023_02.mp4", 20.9)],
+            ),
+            (
+                "live-yt-hfr",
+                "filename,MOS,std\n1Runner_crf_0_24fps,43.02,12.57\n",
+                &[("1Runner_crf_0_24fps.mp4", 43.02)],
             ),
             (
                 "konvid-1k",
@@ -419,16 +528,39 @@ mod tests {
         for name in ["deep/A001.mp4", "deep/er/x_crf_10_ss_00_t_20.0.mkv", "7.webm", "notes.txt"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
+        for name in
+            ["HEVC/01/960x540_1.mp4", "HEVC/02/960x540_1.mp4", "960x540_2.mp4", "VP9/01/960x540_2.mp4"]
+        {
+            let path = folder.path().join("set").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
         let index = Index::of(folder.path());
         let endings = Benchmark::named("youtube-ugc").unwrap().endings;
+        let find = |id: &str| index.find(id, endings, Path::new("sets")).map_err(|error| error.to_string());
         for (id, found) in [
             ("Video/A001.mp4", Some("deep/A001.mp4")),
             ("A001", Some("deep/A001.mp4")),
             ("x", Some("deep/er/x_crf_10_ss_00_t_20.0.mkv")),
             ("7.0", Some("7.webm")),
+            ("HEVC/02/960x540_1", Some("set/HEVC/02/960x540_1.mp4")),
+            ("/elsewhere/HEVC/01/960x540_1.mp4", Some("set/HEVC/01/960x540_1.mp4")),
+            ("set/960x540_2", Some("set/960x540_2.mp4")),
             ("notes", None),
         ] {
-            assert_eq!(index.find(id, endings).as_deref(), found, "{id}");
+            assert_eq!(find(id).unwrap().as_deref(), found, "{id}");
         }
+        let told = find("960x540_1").unwrap_err();
+        assert!(told.contains("`960x540_1` may be any of 2 videos: `set/HEVC/01/960x540_1.mp4`"), "{told}");
+    }
+
+    #[test]
+    fn levels_of_an_encode_are_rungs_of_a_ladder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.txt");
+        std::fs::write(&path, "HEVC, 1, 540p, 1, 18.21\nHEVC, 1, 540p, 2, 39.46\n").unwrap();
+        let (ratings, _) = Benchmark::named("waterloo-ivc-4k").unwrap().read(&path, None).unwrap();
+        let rungs: Vec<_> = ratings.rows.iter().map(|row| (row.ladder.as_deref(), row.bitrate)).collect();
+        assert_eq!(rungs, [(Some("HEVC_1_540p"), Some(1.0)), (Some("HEVC_1_540p"), Some(2.0))]);
     }
 }

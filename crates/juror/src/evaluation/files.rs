@@ -1,12 +1,16 @@
 //! Files of ratings and of scores, checked once: after they are read nothing about a single file can be wrong.
 //!
-//! Ratings: `video`, `mos`, and where known `std`, `votes`, `group`, `ladder`, `bitrate`. Scores: `video`, `score`, or the
+//! Ratings: `video`, `mos`, and where known `std`, `votes`, `group`, `ladder`, `bitrate`; with `observer` each row is the opinion of
+//! one (module `opinions`). Scores: `video`, `score`, or the
 //! records of `juror score`, of which failures count as absent. Other columns are passed over.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::Error;
+use super::opinions::Opinions;
 use super::table::{self, Place, Row};
 
 /// What people said of one video.
@@ -35,11 +39,24 @@ impl Rating {
     }
 }
 
+/// One who rated, as ITU-T P.910 models observers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Observer {
+    /// Name.
+    pub observer: String,
+    /// Number of ratings.
+    pub ratings: usize,
+    /// By how much the ratings lie above those of all, points.
+    pub bias: f64,
+    /// Standard deviation of the ratings around quality plus bias, points.
+    pub inconsistency: f64,
+}
+
 /// What the columns of a file of ratings are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RatingColumns {
     /// The names, in the order of [`RatingColumns::KEYS`].
-    names: [String; 7],
+    names: [String; 8],
     /// What follows an id to make it the name of a video.
     suffix: String,
     /// The only rows that count: a column, and its value whatever the case of its letters.
@@ -54,7 +71,8 @@ impl Default for RatingColumns {
 
 impl RatingColumns {
     /// What is read, and the names unless they are changed.
-    pub const KEYS: [&'static str; 7] = ["video", "mos", "std", "votes", "group", "ladder", "bitrate"];
+    pub const KEYS: [&'static str; 8] =
+        ["video", "mos", "std", "votes", "group", "ladder", "bitrate", "observer"];
 
     /// The usual names; `suffix` (`.mp4`) makes an id the name of a video.
     pub fn with_suffix(suffix: String) -> Self {
@@ -83,6 +101,8 @@ pub struct Ratings {
     pub path: PathBuf,
     /// One for each video, in the order of the file.
     pub rows: Vec<Rating>,
+    /// Those who rated, where the file tells them apart.
+    pub observers: Vec<Observer>,
 }
 
 impl Ratings {
@@ -91,8 +111,9 @@ impl Ratings {
     /// # Errors
     /// See [`Error`]: every message has the place and the path.
     pub fn read(path: &Path, columns: &RatingColumns) -> Result<Self, Error> {
-        let [video, mos, std, votes, group, ladder, bitrate] = &columns.names;
-        let mut rows = Vec::new();
+        let [video, mos, std, votes, group, ladder, bitrate, observer] = &columns.names;
+        let (mut rows, mut observers) = (Vec::new(), Vec::new());
+        let mut opinions = Opinions::default();
         let mut ids = Ids::default();
         table::read(path, &[&[video], &[mos]], &mut |row| {
             if let Some((column, value)) = &columns.only
@@ -100,7 +121,11 @@ impl Ratings {
             {
                 return Ok(());
             }
-            let id = ids.take(row, video, row.text(video))?;
+            let by = row.text(observer);
+            let id = match by {
+                Some(_) => row.text(video).ok_or_else(|| row.wrong(format!("`{video}` is missing")))?,
+                None => ids.take(row, video, row.text(video))?,
+            };
             let at_least = |column: &str, least: f64| match row.number(column)? {
                 Some(number) if number < least => {
                     Err(row.wrong(format!("`{column}` is {number}; allowed is {least} or more")))
@@ -111,7 +136,7 @@ impl Ratings {
             if let Some(rate) = rate.filter(|&rate| rate <= 0.0) {
                 return Err(row.wrong(format!("`{bitrate}` is {rate}; allowed is above 0")));
             }
-            rows.push(Rating {
+            let rating = Rating {
                 video: id + &columns.suffix,
                 mos: row.needed_number(mos)?,
                 std: at_least(std, 0.0)?,
@@ -119,13 +144,26 @@ impl Ratings {
                 group: row.text(group),
                 ladder: row.text(ladder),
                 bitrate: rate,
-            });
-            Ok(())
+            };
+            match by {
+                Some(_) if !rows.is_empty() => {
+                    Err(row.wrong(format!("`{observer}` stands here, but not above")))
+                }
+                Some(by) => opinions.add(row, by, rating),
+                None if !opinions.is_empty() => Err(row.wrong(format!("`{observer}` is missing"))),
+                None => {
+                    rows.push(rating);
+                    Ok(())
+                }
+            }
         })?;
+        if !opinions.is_empty() {
+            (rows, observers) = opinions.recovered(path)?;
+        }
         if rows.is_empty() {
             return Err(Error::Unreadable { reason: "it rates no video".to_owned(), path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), rows })
+        Ok(Self { path: path.to_owned(), rows, observers })
     }
 }
 
@@ -302,6 +340,12 @@ mod tests {
         let ratings = read("video,mos,std,votes,group\na,3,0.5,20,x\nb,4,,,\n").unwrap();
         assert_eq!((ratings.rows[0].std, ratings.rows[0].votes), (Some(0.5), Some(20.0)));
         assert_eq!((ratings.rows[1].std, &ratings.rows[1].group), (None, &None));
+        // Two observers half a point to either side of the quality, and so of one another by one.
+        let single = read("mos,observer,video\n2.5,x,a\n3.5,y,a\n3.5,x,b\n4.5,y,b\n").unwrap();
+        let qualities: Vec<f64> = single.rows.iter().map(|row| row.mos).collect();
+        assert!((qualities[0] - 3.0).abs() < 1e-9 && (qualities[1] - 4.0).abs() < 1e-9, "{qualities:?}");
+        assert!((single.observers[0].bias + 0.5).abs() < 1e-9 && single.observers[1].ratings == 2);
+        assert_eq!(single.rows[0].votes, Some(2.0));
         let mut columns = RatingColumns::with_suffix(".mp4".to_owned());
         assert!(columns.rename("video", "flickr_id") && columns.rename("mos", "MOS"));
         assert!(!columns.rename("score", "MOS"));
@@ -312,6 +356,10 @@ mod tests {
             ("video,mos,votes\na,3,0\n", "`votes` is 0; allowed is 1 or more"),
             ("video,mos,bitrate\na,3,0\n", "`bitrate` is 0; allowed is above 0"),
             ("video,mos\na,nan\n", "`mos` is `nan`; a finite number is needed"),
+            ("video,mos,observer\na,3,x\na,4,x\n", "line 3: `x` rated `a` at line 2 already"),
+            ("video,mos,observer\na,3,x\nb,4,\n", "line 3: `observer` is missing"),
+            ("video,mos,observer\na,3,\nb,4,x\n", "line 3: `observer` stands here, but not above"),
+            ("video,mos,observer\na,3,x\nb,4,y\n", "fall into 2 groups that rated no video in common"),
         ] {
             assert!(read(text).unwrap_err().to_string().contains(problem), "{text}");
         }

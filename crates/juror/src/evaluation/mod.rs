@@ -10,16 +10,17 @@
 
 mod benchmarks;
 mod files;
-mod preferences;
+mod opinions;
+pub(crate) mod preferences;
 mod sample;
-mod table;
+pub(crate) mod table;
 
 use std::path::PathBuf;
 
 use juror_stats::StatsError;
 
 pub use benchmarks::{BENCHMARKS, Benchmark};
-pub use files::{Rating, RatingColumns, Ratings, ScoreColumn, Scores};
+pub use files::{Observer, Rating, RatingColumns, Ratings, ScoreColumn, Scores};
 pub use preferences::{Kept, Preferences};
 pub use sample::{Findings, Sample};
 pub use table::Place;

@@ -120,12 +120,7 @@ fn read_choices(path: &Path) -> Result<Vec<Choice>, Error> {
     let mut choices: Vec<Choice> = Vec::new();
     table::read(path, &[&["a"], &["b"], &["preferred"]], &mut |row| {
         let (a, b) = pair(row)?;
-        let preferred = match row.text("preferred").as_deref() {
-            Some("a") => 1.0,
-            Some("b") => 0.0,
-            Some("tie") => TIE_SHARE,
-            _ => share(row, "preferred")?,
-        };
+        let preferred = preferred(row)?;
         let votes = row.number("votes")?.unwrap_or(1.0);
         if votes <= 0.0 {
             return Err(row.wrong(format!("`votes` is {votes}; allowed is above 0")));
@@ -160,8 +155,18 @@ fn read_comparisons(path: &Path) -> Result<HashMap<(String, String), Told>, Erro
     Ok(told)
 }
 
+/// Which share of people preferred `a` in a row.
+pub(crate) fn preferred(row: &Row<'_>) -> Result<f64, Error> {
+    match row.text("preferred").as_deref() {
+        Some("a") => Ok(1.0),
+        Some("b") => Ok(0.0),
+        Some("tie") => Ok(TIE_SHARE),
+        _ => share(row, "preferred"),
+    }
+}
+
 /// The two videos of a row.
-fn pair(row: &Row<'_>) -> Result<(String, String), Error> {
+pub(crate) fn pair(row: &Row<'_>) -> Result<(String, String), Error> {
     let video = |column: &str| {
         let id = row.text(column).or_else(|| row.text(&format!("{column}.path")));
         id.ok_or_else(|| row.wrong(format!("`{column}` is missing")))

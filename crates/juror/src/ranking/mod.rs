@@ -1,4 +1,5 @@
-//! Many videos in order of quality by few comparisons: [`Ranker`] watches, chooses pairs, judges and scores.
+//! Many videos in order of quality by few comparisons: [`Ranker`] watches, chooses pairs, judges and scores; [`Recorded`] only
+//! scores comparisons that were made elsewhere.
 //!
 //! Each video is watched once and judged by its tokens. Which pair comes next, and when to stop, is
 //! [`juror_stats::pair_choice`]'s; scores are the least-squares scores of the margins (points), so that differences of
@@ -10,6 +11,7 @@
 //!
 //! All viewings are kept in memory while pairs are judged.
 
+mod recorded;
 mod state;
 
 use std::collections::{HashMap, HashSet};
@@ -28,6 +30,7 @@ use crate::record::ranking::{Comparisons, GraphEdge, RankedItem, Ranking, Stoppe
 use crate::record::{RankingType, Schema, Timings};
 use crate::verdict::{BETTER_MARGIN, Preference};
 
+pub use recorded::{ChoiceModel, Recorded};
 use state::Judged;
 pub use state::State;
 
@@ -289,12 +292,7 @@ impl<'a> Ranker<'a> {
         let (fit, noise) = scores(&tournament)?;
         let groups = fit.scale.components.members();
         let mut warnings = self.warnings.clone();
-        if groups.len() > 1 {
-            warnings.push(format!(
-                "the comparisons leave {} groups of videos unconnected: ranks and scores hold within a group only",
-                groups.len()
-            ));
-        }
+        warnings.extend(told_of_pieces(groups.len()));
         // Where each group lies on the five-point scale.
         let mut levels = vec![(0.0, 0.0); groups.len()];
         for &entrant in &self.contents {
@@ -331,7 +329,7 @@ impl<'a> Ranker<'a> {
                     losses,
                     ties,
                     group: standing.group + 1,
-                    sha256: self.entrants[entrant].sha256.clone(),
+                    sha256: Some(self.entrants[entrant].sha256.clone()),
                 });
             }
         }
@@ -344,7 +342,7 @@ impl<'a> Ranker<'a> {
             items,
             comparisons: Comparisons { judged: edges.len(), possible: pairs_of(self.entrants.len()) },
             inconsistency: fit.inconsistency,
-            noise,
+            noise: Some(noise),
             stopped: self.stopped.unwrap_or(Stopped::AllPairs),
             worst_cycles: (cycles.into_iter())
                 .map(|cycle| WorstCycle {
@@ -357,7 +355,7 @@ impl<'a> Ranker<'a> {
                 (edges.iter()).map(|&(a, b, margin)| GraphEdge { a: path(a), b: path(b), margin }).collect()
             }),
             provenance: self.juror.provenance(
-                self.juror.model(),
+                Some(self.juror.model()),
                 Timings { total: self.begin.elapsed().as_secs_f64(), ..self.timings },
                 warnings,
             ),
@@ -395,6 +393,15 @@ fn share_ranks(items: &mut [RankedItem]) {
         }
         item.rank = rank;
     }
+}
+
+/// What to tell of comparisons that leave several groups.
+fn told_of_pieces(groups: usize) -> Option<String> {
+    (groups > 1).then(|| {
+        format!(
+            "the comparisons leave {groups} groups of videos unconnected: ranks and scores hold within a group only"
+        )
+    })
 }
 
 fn pairs_of(count: usize) -> usize {

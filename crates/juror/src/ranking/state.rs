@@ -34,9 +34,7 @@ struct Header {
 pub(super) struct Judged {
     pub a: String,
     pub b: String,
-    #[serde(with = "exact")]
     pub margin: f64,
-    #[serde(with = "exact")]
     pub sd: f64,
 }
 
@@ -44,29 +42,7 @@ pub(super) struct Judged {
 #[serde(untagged)]
 enum Line {
     Pair(Judged),
-    Video {
-        video: String,
-        path: String,
-        #[serde(with = "exact")]
-        score: f64,
-    },
-}
-
-/// Numbers as text, which comes back to the last bit; JSON numbers, as they are read here, need not.
-mod exact {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(number)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(number),
-            _ => Err(serde::de::Error::custom(format!("`{text}` is no finite number"))),
-        }
-    }
+    Video { video: String, path: String, score: f64 },
 }
 
 /// A ranking's memory: in a file, or (without one) for this run only.

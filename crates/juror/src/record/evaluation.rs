@@ -11,6 +11,7 @@ use juror_stats::correlation::{self, LadderOrder, Overall, PredictorComparison};
 use serde::{Deserialize, Serialize};
 
 use super::{EvaluationType, ModelId, Provenance, Schema};
+use crate::evaluation::Observer;
 
 /// How well scores agree with people's ratings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Evaluation {
     /// Means over the groups, weighted by their numbers of videos; where the ratings carry groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weighted: Option<Overall>,
+    /// Those who rated, where the ratings tell them apart: the ratings of the videos are then recovered from theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observers: Vec<Observer>,
     /// The scores against a second file of scores; where one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,

@@ -19,8 +19,9 @@ pub struct Ranking {
     /// Share of the margin energy (the sum of squared margins) that no single score per video explains, 0..1; `null`
     /// where every margin is 0.
     pub inconsistency: Option<f64>,
-    /// Standard deviation of a margin that the intervals rest on, points.
-    pub noise: f64,
+    /// Standard deviation of a margin that the intervals rest on, points; `null` where it is unknown (comparisons given as a
+    /// tree) or has no meaning (choices).
+    pub noise: Option<f64>,
     /// Why judging ended.
     pub stopped: Stopped,
     /// Cycles of videos whose margins contradict each other most, worst first.
@@ -30,7 +31,7 @@ pub struct Ranking {
     pub graph: Option<Vec<GraphEdge>>,
     /// How the record came about.
     #[serde(flatten)]
-    pub provenance: Provenance<ModelId>,
+    pub provenance: Provenance<Option<ModelId>>,
 }
 
 /// A video in its place.
@@ -41,7 +42,7 @@ pub struct RankedItem {
     /// Path as given.
     pub path: String,
     /// Quality, points. Differences are those that explain the margins best; the mean of a group of connected videos
-    /// is that of their scores by themselves, so that the numbers read on the five-point scale.
+    /// is that of their scores by themselves, so that the numbers read on the five-point scale; 0 where comparisons were given.
     pub score: f64,
     /// 95 % interval `[lo, hi]` of the score within the ranking; `null` for a video that was compared with none.
     pub ci95: Option<[f64; 2]>,
@@ -55,8 +56,8 @@ pub struct RankedItem {
     pub ties: usize,
     /// Which group of connected videos it belongs to, from 1; ranks and scores of different groups do not compare.
     pub group: usize,
-    /// SHA-256 of the file, hexadecimal.
-    pub sha256: String,
+    /// SHA-256 of the file, hexadecimal; `null` where only comparisons were given.
+    pub sha256: Option<String>,
 }
 
 /// Numbers of pairs.
@@ -82,6 +83,8 @@ pub enum Stopped {
     AllPairs,
     /// A pair could not be judged.
     Failure,
+    /// The comparisons were given.
+    Given,
 }
 
 /// A judged pair.

@@ -51,6 +51,19 @@ pub(super) fn text(evaluation: &Evaluation, width: usize) -> String {
         text.push('\n');
         text += &wrapped(&kept, "", width);
     }
+    if let Some(worst) =
+        evaluation.observers.iter().max_by(|a, b| a.inconsistency.total_cmp(&b.inconsistency))
+    {
+        let told = format!(
+            "Ratings are recovered from {} observers; the least consistent is {}, by {:.2} points around a bias of {:+.2}.",
+            evaluation.observers.len(),
+            worst.observer,
+            worst.inconsistency,
+            worst.bias
+        );
+        text.push('\n');
+        text += &wrapped(&told, "", width);
+    }
     if let Some(against) = &evaluation.against {
         line(&mut text, &format!("\nAgainst {}:", against.scores));
         for (name, difference) in [("SRCC", &against.srcc), ("PLCC, raw", &against.plcc)] {

@@ -49,6 +49,7 @@ pub fn summary(ranking: &Ranking) -> String {
         Stopped::Order => "until the order was settled",
         Stopped::AllPairs => "all there are",
         Stopped::Failure => "until one failed",
+        Stopped::Given => "all that were given",
     };
     let comparisons = ranking.comparisons;
     let mut text = format!("{} of {} pairs were judged, {until}.", comparisons.judged, comparisons.possible);
@@ -77,10 +78,10 @@ pub(crate) mod tests {
             losses: rank - 1,
             ties: 0,
             group: 1,
-            sha256: "00".repeat(32),
+            sha256: Some("00".repeat(32)),
         };
         let edge = |a: &str, b: &str, margin| GraphEdge { a: a.to_owned(), b: b.to_owned(), margin };
-        let model = ModelId { name: "nano".to_owned(), sha256: "11".repeat(32) };
+        let model = Some(ModelId { name: "nano".to_owned(), sha256: "11".repeat(32) });
         let shared = Provenance::without_model(0);
         Ranking {
             schema: Schema,
@@ -93,7 +94,7 @@ pub(crate) mod tests {
             ],
             comparisons: Comparisons { judged: 4, possible: 6 },
             inconsistency: Some(0.0123),
-            noise: 0.2,
+            noise: Some(0.2),
             stopped: Stopped::Order,
             worst_cycles: vec![WorstCycle {
                 paths: vec!["a.mp4".to_owned(), "clips/b.mp4".to_owned(), "d.mp4".to_owned()],
