@@ -4,7 +4,7 @@
 //! [`MOST_PIXELS`]. Its letters are of one font inside the program (Go Regular, BSD-3-Clause, `fonts/`): the same on every machine.
 //! It has Latin, Greek and Cyrillic; other letters in names of files become boxes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use resvg::tiny_skia::{Pixmap, Transform};

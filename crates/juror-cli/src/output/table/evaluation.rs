@@ -188,6 +188,7 @@ pub(crate) mod tests {
                 plcc_raw: Some(0.8831),
                 pair_accuracy: Some(0.8491),
             }),
+            observers: Vec::new(),
             against: Some(Against {
                 scores: "other.csv".to_owned(),
                 srcc: Some(difference),
