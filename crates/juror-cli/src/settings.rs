@@ -243,7 +243,7 @@ pub struct Evaluating {
 #[derive(Debug)]
 pub enum RatingSource {
     /// A file with these columns.
-    File(PathBuf, RatingColumns),
+    File(PathBuf, Box<RatingColumns>),
     /// Label files of public sets.
     Benchmarks {
         /// The sets, at least one.
@@ -259,7 +259,8 @@ impl RatingSource {
     fn new(args: &EvalArgs) -> anyhow::Result<Self> {
         if args.benchmark.is_empty() {
             let Some(path) = args.ratings.clone() else { bail!("either --ratings or --benchmark is needed") };
-            return Ok(Self::File(path, rating_columns(&args.rating_columns, args.video_suffix.clone())?));
+            let columns = rating_columns(&args.rating_columns, args.video_suffix.clone())?;
+            return Ok(Self::File(path, Box::new(columns)));
         }
         let mut sets: Vec<&'static Benchmark> = Vec::new();
         for name in &args.benchmark {
