@@ -6,6 +6,7 @@ pub mod file;
 pub mod page;
 pub mod pairs_page;
 pub mod table;
+pub mod training_page;
 
 use std::io::{self, Write};
 

@@ -1,0 +1,207 @@
+//! `juror train`: processes that train together, what a run leaves, and what goes wrong.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Ran, juror, names, run, text};
+
+/// A configuration of two tiny scenes, written to `folder`; `replace` changes lines by their beginning.
+fn config(folder: &Path, run_dir: &str, replace: &[(&str, &str)]) -> PathBuf {
+    let mut lines: Vec<String> = format!(
+        r#"run_dir = {:?}
+seed = 5
+[data]
+scenes = 2
+short_sides = [96]
+max_frames = 20
+versions = 4
+held_out_codecs = ["av1", "vp9", "hevc", "h264", "mpeg4"]
+yardstick = "ms-ssim"
+[body]
+steps = 20
+groups = 2
+versions = 3
+moments = 1
+native_places = 2
+context_places = 1
+dropout = 0.1
+learning_rate = 1.0e-4
+warmup_steps = 1
+weight_decay = 0.05
+max_grad_norm = 1.0
+ema_decay = 0.5
+save_steps = 10
+[body.weights]
+rank = 1.0
+rank_regression = 1.0
+score_rank = 1.0
+score_regression = 1.0
+cross_rank = 0.0
+dominant = 1.0
+severity = 1.0
+aspect = 1.0
+[language]
+steps = 20
+batch = 4
+learning_rate = 1.0e-4
+warmup_steps = 1
+weight_decay = 0.0
+max_grad_norm = 1.0
+margin_weight = 1.0
+order_weight = 1.0
+antisymmetry_weight = 1.0
+ema_decay = 0.5
+save_steps = 10
+"#,
+        folder.join(run_dir)
+    )
+    .lines()
+    .map(str::to_owned)
+    .collect();
+    for (begin, line) in replace {
+        let found = lines.iter_mut().find(|l| l.starts_with(begin)).unwrap();
+        *found = (*line).to_owned();
+    }
+    let path = folder.join(format!("{run_dir}.toml"));
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    path
+}
+
+fn train(method: &str, config: &Path) -> Command {
+    let mut command = juror();
+    command.args(["train", method, "--config", text(config)]).env("RAYON_NUM_THREADS", "1");
+    command
+}
+
+fn free_port() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+}
+
+fn start(rank: usize, port: &str, mut command: Command) -> Child {
+    command.env("RANK", rank.to_string()).env("LOCAL_RANK", rank.to_string()).env("WORLD_SIZE", "2");
+    command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port).env("JUROR_RANK_TIMEOUT_SECS", "60");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn end(child: Child) -> Ran {
+    let output = child.wait_with_output().unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Both ranks of a training.
+fn together(method: &str, config: &Path) -> [Ran; 2] {
+    let port = free_port();
+    [0, 1].map(|rank| start(rank, &port, train(method, config))).map(end)
+}
+
+fn log(stage: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(stage.join("log.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Whether the means of two logs agree within a thousandth, rounding apart.
+fn assert_alike(one: &Path, two: &Path) {
+    let (one, two) = (log(one), log(two));
+    assert_eq!((one.len(), two.len()), (1, 1));
+    let means = one[0]["means"].as_object().unwrap();
+    assert_eq!(means.len(), two[0]["means"].as_object().unwrap().len());
+    for (name, value) in means {
+        let (value, other) = (value.as_f64().unwrap(), two[0]["means"][name].as_f64().unwrap());
+        assert!((value - other).abs() < 1e-3 * (1.0 + value.abs()), "{name}: {value} {other}");
+    }
+}
+
+#[test]
+fn two_processes_train_what_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alone, both) = (config(folder.path(), "alone", &[]), config(folder.path(), "both", &[]));
+    let one = run(&mut train("sft", &alone));
+    assert_eq!(one.code, 0, "{}", one.stderr);
+    let [first, second] = together("sft", &both);
+    assert_eq!((first.code, second.code), (0, 0), "{}\n{}", first.stderr, second.stderr);
+    assert_eq!(first.stdout.trim(), text(&folder.path().join("both/model")));
+    assert_eq!((second.stdout.as_str(), second.stderr.as_str()), ("", ""), "only the first talks");
+    for stage in ["body", "decoder"] {
+        let [one, two] = ["alone", "both"].map(|run| folder.path().join(run).join(stage));
+        assert_eq!(names(&one), names(&two));
+        assert_alike(&one, &two);
+    }
+
+    // By rollouts: two micro-batches of one process are one of each of two.
+    let start = folder.path().join("both/model");
+    let grpo = |run_dir: &str, micro_batches: usize| {
+        let plain = std::fs::read_to_string(&alone).unwrap();
+        let data = plain.split("[body]").next().unwrap().split_once("[data]").unwrap().1;
+        let path = folder.path().join(format!("{run_dir}.toml"));
+        let groups = folder.path().join("alone/groups");
+        let run_dir = folder.path().join(run_dir);
+        let text = format!(
+            "run_dir = {run_dir:?}\nseed = 5\nmodel = {start:?}\ngroups_dir = {groups:?}\n[data]{data}\
+             [grpo]\nmax_steps = 20\nper_device_train_batch_size = 4\nnum_generations = 2\nloss_type = 'dapo'\n\
+             gradient_accumulation_steps = {micro_batches}\nmax_completion_length = 4\nlogging_steps = 20\n\
+             learning_rate = 1.0e-4\n[pairs]\nheld_out = 2\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let one = run(&mut train("mc-grpo", &grpo("grpo-alone", 2)));
+    assert_eq!(one.code, 0, "{}", one.stderr);
+    let [first, second] = together("mc-grpo", &grpo("grpo-both", 1));
+    assert_eq!((first.code, second.code), (0, 0), "{}\n{}", first.stderr, second.stderr);
+    let [one, two] = ["grpo-alone", "grpo-both"].map(|run| folder.path().join(run).join("decoder"));
+    assert_eq!(names(&one), names(&two));
+    let ends = |dir: &Path| {
+        let line = &log(dir)[0]["means"];
+        ["loss", "reward", "coupling/question"].map(|name| line[name].as_f64().unwrap())
+    };
+    for (one, two) in ends(&one).into_iter().zip(ends(&two)) {
+        assert!((one - two).abs() < 1e-3 * (1.0 + one.abs()), "{one} {two}");
+    }
+}
+
+#[test]
+fn a_process_that_is_missing_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), "run", &[]);
+    // It never comes.
+    let mut alone = train("sft", &config);
+    alone.env("JUROR_RANK_TIMEOUT_SECS", "1").env("RANK", "0").env("WORLD_SIZE", "2");
+    alone.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", free_port());
+    let ran = run(&mut alone);
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert_eq!(ran.stderr, "error: rank 1 of 2 did not join within 1 s\n");
+
+    // It runs something else.
+    let other = super::train::config(folder.path(), "run", &[("seed", "seed = 6")]);
+    let other_text = std::fs::read_to_string(&other).unwrap();
+    let config = super::train::config(folder.path(), "run", &[]);
+    let other = folder.path().join("other.toml");
+    std::fs::write(&other, other_text).unwrap();
+    let port = free_port();
+    let first = start(0, &port, train("sft", &config));
+    let stranger = end(start(1, &port, train("sft", &other)));
+    assert_eq!(stranger.code, 2);
+    assert!(stranger.stderr.contains("its version, command or configuration is another"), "{}", stranger.stderr);
+
+    // It is killed at work.
+    let mut second = start(1, &port, train("sft", &config));
+    while !folder.path().join("run/groups").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    second.kill().unwrap();
+    second.wait().unwrap();
+    let ran = end(first);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("error: rank 1 is missing: "), "{}", ran.stderr);
+
+    let mut wrong = train("sft", &config);
+    let ran = run(wrong.env("WORLD_SIZE", "2").env("RANK", "2"));
+    assert_eq!(ran.stderr, "error: RANK is `2`, a number from 0, below WORLD_SIZE, is needed\n");
+}
