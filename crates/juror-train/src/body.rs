@@ -145,7 +145,11 @@ impl<'a> Batch<'a> {
         Ok(Self {
             patches: Tensor::from_vec(patch_features(&fragments), shape, &Device::Cpu)?,
             native: config.native_places,
-            mask: dropout(config.dropout, body.trunk_inputs(), &videos, rng)?.narrow(0, own.start, own.len())?,
+            mask: dropout(config.dropout, body.trunk_inputs(), &videos, rng)?.narrow(
+                0,
+                own.start,
+                own.len(),
+            )?,
             numbers: Numbers::new(videos[own.clone()].iter().map(|(_, e)| e.numbers()))?,
             videos,
             own,

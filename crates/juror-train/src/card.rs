@@ -4,8 +4,10 @@
 
 use crate::config::DataConfig;
 use crate::data::groups::GroupFile;
+use crate::pairs::hex;
 use anyhow::{Context, Result};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -42,10 +44,7 @@ impl<C: Serialize> Card<'_, C> {
     fn text(&self, folder: &Path) -> Result<String> {
         let weights = folder.join("model.safetensors");
         let bytes = std::fs::read(&weights).with_context(|| format!("cannot read {}", weights.display()))?;
-        let sha256 = {
-            use sha2::{Digest, Sha256};
-            crate::pairs::hex(&Sha256::digest(&bytes))
-        };
+        let sha256 = hex(&Sha256::digest(&bytes));
         let name = folder.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         let steps: Vec<String> = self.steps.iter().map(|(stage, n)| format!("{stage} {n} steps")).collect();
         let processes = if self.processes == 1 { "process" } else { "processes" };
@@ -91,7 +90,8 @@ impl<C: Serialize> Card<'_, C> {
             let mut licences: BTreeMap<String, usize> = BTreeMap::new();
             for row in reader.records() {
                 let row = row.with_context(context)?;
-                let licence = column.and_then(|at| row.get(at)).map(str::trim).filter(|text| !text.is_empty());
+                let licence =
+                    column.and_then(|at| row.get(at)).map(str::trim).filter(|text| !text.is_empty());
                 *licences.entry(licence.unwrap_or("licence not told").to_owned()).or_default() += 1;
             }
             let count: usize = licences.values().sum();

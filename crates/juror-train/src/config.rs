@@ -169,7 +169,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> Resul
 
 /// The error with, for a key that does not exist, the nearest that does.
 fn explained(error: &toml::de::Error, text: &str) -> anyhow::Error {
-    let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+    let line = error.span().map(|span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
     let place = line.map_or_else(String::new, |line| format!("line {line}: "));
     let message = error.message();
     // "unknown field `x`, expected one of `a`, `b`", "unknown field `x`, expected `a` or `b`"

@@ -164,6 +164,11 @@ impl Fit {
             let mut norm = 0.0;
             if let Some(mut grads) = grads {
                 norm = clip_global_norm(&mut grads, &variables, self.max_grad_norm)?;
+                ensure!(
+                    norm.is_finite(),
+                    "{}: the gradient of step {step} is {norm}; the last good checkpoint is kept",
+                    self.name
+                );
                 optimizer.set_lr(self.learning_rate * schedule.factor(step as u64));
                 optimizer.step(&grads)?;
             }
@@ -176,13 +181,20 @@ impl Fit {
             }
             bar.inc(1);
             if world.is_first() && ((step + 1) % self.save_steps == 0 || step + 1 == self.steps) {
-                folder.save(&TrainingState {
+                let saved = folder.save(&TrainingState {
                     step: step as u64 + 1,
                     weights: params.tensors(),
                     optimizer: Some(optimizer.state()?),
                     average: Some(average.tensors().clone()),
                     seeds: BTreeMap::new(),
                     metadata: serde_json::Value::Null,
+                });
+                saved.with_context(|| {
+                    format!(
+                        "{}: the checkpoint of step {} cannot be saved; the last one is kept",
+                        self.name,
+                        step + 1
+                    )
                 })?;
             }
         }
@@ -194,7 +206,8 @@ impl Fit {
 
     fn progress(&self, done: usize, world: &dyn Collective) -> Result<ProgressBar> {
         let style = "{prefix} [{bar:30}] {pos}/{len} {msg} {per_sec} {eta} left";
-        let target = if world.is_first() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target =
+            if world.is_first() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(self.steps as u64), target);
         let bar = bar.with_position(done as u64).with_prefix(self.name);
         bar.set_style(ProgressStyle::with_template(style)?);
@@ -336,9 +349,7 @@ mod tests {
     #[test]
     fn a_rank_that_fails_stops_all() {
         let dir = tempfile::tempdir().unwrap();
-        let errors = pair(|ring| {
-            if ring.is_first() { fit(dir.path(), 20, &ring).err() } else { None }
-        });
+        let errors = pair(|ring| if ring.is_first() { fit(dir.path(), 20, &ring).err() } else { None });
         let error = errors[0].as_ref().unwrap().downcast_ref::<CollectiveError>().unwrap();
         assert!(matches!(error, CollectiveError::Lost { rank: 1, .. }), "{error}");
     }

@@ -98,15 +98,23 @@ impl Log {
 
     /// Writes the means over all ranks and the steps since the last line; a term that some steps lack is the mean of the others.
     pub(crate) fn write(&mut self, step: usize, world: &dyn Collective) -> Result<Line> {
+        // As bits: JSON has no NaN.
+        let own: BTreeMap<String, (u64, u64)> = std::mem::take(&mut self.sums)
+            .into_iter()
+            .map(|(name, (sum, n))| (name, (sum.to_bits(), n)))
+            .collect();
         let mut sums: BTreeMap<String, (f64, u64)> = BTreeMap::new();
-        for rank in world.all_gather(&serde_json::to_vec(&std::mem::take(&mut self.sums))?)? {
-            for (name, (sum, n)) in serde_json::from_slice::<BTreeMap<String, (f64, u64)>>(&rank)? {
+        for rank in world.all_gather(&serde_json::to_vec(&own)?)? {
+            for (name, (sum, n)) in serde_json::from_slice::<BTreeMap<String, (u64, u64)>>(&rank)? {
                 let all = sums.entry(name).or_default();
-                *all = (all.0 + sum, all.1 + n);
+                *all = (all.0 + f64::from_bits(sum), all.1 + n);
             }
         }
-        let means: BTreeMap<String, f64> =
-            sums.into_iter().map(|(name, (sum, n))| (name, sum / n as f64)).collect();
+        let means: BTreeMap<String, f64> = sums
+            .into_iter()
+            .map(|(name, (sum, n))| (name, sum / n as f64))
+            .filter(|(_, mean)| mean.is_finite())
+            .collect();
         let steps_per_sec = self.steps as f64 / self.begin.elapsed().as_secs_f64();
         let tokens_per_sec = means.get(TOKENS).map(|tokens| tokens * steps_per_sec);
         let line = Line { step: step as u64, steps_per_sec, tokens_per_sec, means };
@@ -144,8 +152,11 @@ mod tests {
         let path = dir.path().join("log.jsonl");
         let (first, resumed) = (line.clone(), Line { step: 2, ..line });
         let json = serde_json::to_string(&resumed).unwrap();
-        std::fs::write(&path, format!("{}\n{{\"step\": 6, \"ste\n{json}\n", serde_json::to_string(&first).unwrap()))
-            .unwrap();
+        std::fs::write(
+            &path,
+            format!("{}\n{{\"step\": 6, \"ste\n{json}\n", serde_json::to_string(&first).unwrap()),
+        )
+        .unwrap();
         assert_eq!(read(&path).unwrap(), [resumed], "step 4 was done again");
     }
 }

@@ -36,7 +36,8 @@ pub fn page(folder: &Path) -> anyhow::Result<String> {
     }
     let card = folder.join("model/MODEL_CARD.md");
     if card.exists() {
-        let text = std::fs::read_to_string(&card).with_context(|| format!("cannot read {}", card.display()))?;
+        let text =
+            std::fs::read_to_string(&card).with_context(|| format!("cannot read {}", card.display()))?;
         // Writing to a `String` cannot fail.
         let _ = writeln!(body, "<h2>Model card</h2>\n<pre>{}</pre>", escaped_lines(&text));
     }

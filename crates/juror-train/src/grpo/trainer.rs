@@ -168,7 +168,9 @@ pub fn train<A: Actor>(
             Some(round) if round.number == number => round,
             _ => {
                 let round = sample_round(config, actor, seed, number, world)?;
-                if world.is_first() && step % config.logging_steps.next_multiple_of(config.num_iterations) == 0 {
+                if world.is_first()
+                    && step % config.logging_steps.next_multiple_of(config.num_iterations) == 0
+                {
                     log_rollouts(config, actor, &round, step, dir)?;
                 }
                 round

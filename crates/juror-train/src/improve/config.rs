@@ -93,7 +93,7 @@ impl ImproveConfig {
     }
 
     fn check(&self) -> Result<()> {
-        self.data.check().context("data")?;
+        self.data.check()?;
         self.pool.check().context("pool")?;
         self.validation.check().context("validation")?;
         self.body.check()?;

@@ -91,7 +91,8 @@ pub fn mine(labels: &[Label], settings: &MiningConfig) -> Vec<HardPair> {
     let yardstick: Vec<Option<f64>> = labels.iter().map(|label| Some(label.yardstick)).collect();
     let search = settings.search();
     let mut pairs = Vec::new();
-    for (attacker, defender, student_differs) in [(&student, &yardstick, true), (&yardstick, &student, false)] {
+    for (attacker, defender, student_differs) in [(&student, &yardstick, true), (&yardstick, &student, false)]
+    {
         let found = search.pairs(attacker, defender);
         pairs.extend(found.into_iter().map(|(a, b)| HardPair { a, b, student_differs }));
     }

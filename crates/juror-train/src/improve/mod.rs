@@ -90,15 +90,16 @@ pub fn run(config: &ImproveConfig, world: &dyn Collective) -> Result<PathBuf> {
     apart(&validation_sources, &base_sources).context("data")?;
     apart(&validation_sources, &pool(1)?).context("pool")?;
 
-    let prepare = |data, sources: &[Source], folder: &Path| {
-        prepare_groups(data, &start.config, sources, folder, world)
-    };
+    let prepare =
+        |data, sources: &[Source], folder: &Path| prepare_groups(data, &start.config, sources, folder, world);
     let base_dir = config.groups_dir.clone().unwrap_or_else(|| groups::folder(&config.run_dir));
     let (base, held_out) = hold_out(prepare(&config.data, &base_sources, &base_dir)?);
-    let validation =
-        prepare(&config.validation, &validation_sources, &config.run_dir.join("validation"))?;
+    let validation = prepare(&config.validation, &validation_sources, &config.run_dir.join("validation"))?;
 
-    let mut best = (config.model.clone(), judged(&config.model, &config.run_dir.join("start.json"), &validation, world)?);
+    let mut best = (
+        config.model.clone(),
+        judged(&config.model, &config.run_dir.join("start.json"), &validation, world)?,
+    );
     let mut history = vec![best.1.clone()];
     tracing::info!("start: {:?}", best.1);
     let mut student = config.model.clone();
@@ -125,7 +126,10 @@ pub fn run(config: &ImproveConfig, world: &dyn Collective) -> Result<PathBuf> {
             best = (student.clone(), figures);
         }
         if gain < config.min_gain {
-            tracing::info!("stage {stage} gained {gain:+.4} in pair accuracy, {} is needed: done", config.min_gain);
+            tracing::info!(
+                "stage {stage} gained {gain:+.4} in pair accuracy, {} is needed: done",
+                config.min_gain
+            );
             break;
         }
     }
@@ -188,11 +192,14 @@ fn mine(
     let pairs: Vec<HardPair> = read_lines(&pairs_path)?;
     let found = pairs.iter().flat_map(|pair| [pair.a, pair.b]).filter_map(|at| labels.get(at));
     let wanted: BTreeSet<&str> = found.map(|label| label.group.as_str()).collect();
-    let mut kept: Vec<GroupFile> = groups.into_iter().filter(|group| wanted.contains(group.id.as_str())).collect();
-    let places: HashMap<String, usize> = kept.iter().enumerate().map(|(at, group)| (group.id.clone(), at)).collect();
+    let mut kept: Vec<GroupFile> =
+        groups.into_iter().filter(|group| wanted.contains(group.id.as_str())).collect();
+    let places: HashMap<String, usize> =
+        kept.iter().enumerate().map(|(at, group)| (group.id.clone(), at)).collect();
     for label in &labels {
-        let example = places.get(&label.group).and_then(|at| kept[*at].examples.get_mut(label.version));
-        if let Some(example) = example {
+        if let Some(at) = places.get(&label.group)
+            && let Some(example) = kept[*at].examples.get_mut(label.version)
+        {
             example.quality = (label.label - 1.0) / 4.0;
         }
     }
@@ -260,7 +267,8 @@ fn copy_model(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         let (from, to) = (from.join(name), to.join(name));
-        std::fs::copy(&from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+        std::fs::copy(&from, &to)
+            .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     }
     Ok(())
 }

@@ -237,7 +237,14 @@ impl Actor for NanoActor<'_> {
         Ok(Self::write(&self.library, &self.sampler, &self.speech, prompts, &writing)?.0)
     }
 
-    fn reward(&self, prompts: &[Pair], rollouts: &[Rollout], _: &GrpoConfig, _: u64, _: usize) -> Result<Table> {
+    fn reward(
+        &self,
+        prompts: &[Pair],
+        rollouts: &[Rollout],
+        _: &GrpoConfig,
+        _: u64,
+        _: usize,
+    ) -> Result<Table> {
         Ok(self.rewards.rate(&groups(&self.library, prompts, rollouts)))
     }
 

@@ -26,7 +26,8 @@ pub fn draw(title: &str, points: &[(f64, f64)]) -> String {
     svg.line((left, bottom), (right, bottom), INK, 1.0);
     svg.line((left, top), (left, bottom), INK, 1.0);
     for part in points.split(|point| !point.1.is_finite()) {
-        let places: Vec<(f64, f64)> = part.iter().map(|(step, value)| (x.place(*step), y.place(*value))).collect();
+        let places: Vec<(f64, f64)> =
+            part.iter().map(|(step, value)| (x.place(*step), y.place(*value))).collect();
         match places[..] {
             [] => {}
             [alone] => svg.dot(alone, 2.5, PALETTE[0], 1.0),
