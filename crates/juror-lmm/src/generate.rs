@@ -184,8 +184,10 @@ pub fn generate(
         hidden: None,
     };
     let mut all: Vec<Completion> = (0..prompts * rollouts).map(blank).collect();
-    let mut streams: Vec<_> =
-        all.iter().map(|c| rng::stream(options.seed, &[(options.first_prompt + c.prompt) as u64, c.rollout as u64])).collect();
+    let mut streams: Vec<_> = all
+        .iter()
+        .map(|c| rng::stream(options.seed, &[(options.first_prompt + c.prompt) as u64, c.rollout as u64]))
+        .collect();
     let mut states: Vec<Vec<Tensor>> = vec![Vec::new(); all.len()];
     let mut open: Vec<usize> = (0..all.len()).collect(); // the completion each row of the session writes
     for step in 0..options.max_new_tokens {

@@ -62,14 +62,15 @@ impl Place {
         if variable("WORLD_SIZE").is_none() {
             return Ok(None);
         }
-        let world_size = number("WORLD_SIZE", 1..=MOST_RANKS, "a number of processes from 1 to 1024 is needed")?;
+        let world_size =
+            number("WORLD_SIZE", 1..=MOST_RANKS, "a number of processes from 1 to 1024 is needed")?;
         if world_size == 1 {
             return Ok(None);
         }
         let rank = number("RANK", 0..=world_size - 1, "a number from 0, below WORLD_SIZE, is needed")?;
         let host = variable("MASTER_ADDR").filter(|host| !host.trim().is_empty());
-        let host =
-            host.ok_or_else(|| wrong("MASTER_ADDR", None, "the name or address of rank 0's machine is needed"))?;
+        let host = host
+            .ok_or_else(|| wrong("MASTER_ADDR", None, "the name or address of rank 0's machine is needed"))?;
         let port = number("MASTER_PORT", 1..=65534, "a port from 1 to 65534 is needed")? as u16;
         let torchrun_holds_it =
             variable("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -184,7 +185,8 @@ fn host(place: &Place, job: u64, deadline: Instant) -> Result<Met> {
         Answer::Welcome { token, addresses: addresses.clone() }
     } else {
         let (world_size, waited) = (place.world_size, place.timeout);
-        let missing = CollectiveError::Missing { ranks: ranks.clone(), world_size, waited, note: note.clone() };
+        let missing =
+            CollectiveError::Missing { ranks: ranks.clone(), world_size, waited, note: note.clone() };
         Answer::Refused(missing.to_string())
     };
     for (guest, _) in guests.iter_mut().flatten() {
@@ -200,7 +202,8 @@ fn host(place: &Place, job: u64, deadline: Instant) -> Result<Met> {
 
 /// Any other rank: goes to rank 0 and hears where the others are.
 fn visit(place: &Place, job: u64, deadline: Instant) -> Result<Met> {
-    let gone = |what: &str| CollectiveError::Lost { rank: 0, reason: format!("{what} at {}", place.address()) };
+    let gone =
+        |what: &str| CollectiveError::Lost { rank: 0, reason: format!("{what} at {}", place.address()) };
     let late = || CollectiveError::Missing {
         ranks: vec![0],
         world_size: place.world_size,

@@ -115,7 +115,10 @@ impl Ring {
     }
 
     fn garbled(&self, found: usize, wanted: usize) -> CollectiveError {
-        CollectiveError::Garbled { rank: self.before(), what: format!("{found} bytes where {wanted} are due") }
+        CollectiveError::Garbled {
+            rank: self.before(),
+            what: format!("{found} bytes where {wanted} are due"),
+        }
     }
 
     fn frame(&self) -> Result<Vec<u8>> {

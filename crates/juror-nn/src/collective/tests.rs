@@ -41,7 +41,8 @@ fn every_rank_ends_with_the_same_bits_of_the_mean() {
             assert_eq!(mean, &means[0]);
         }
         for (i, mean) in means[0].iter().enumerate() {
-            let exact = (0..world_size).map(|rank| f64::from(number(rank, i))).sum::<f64>() / world_size as f64;
+            let exact =
+                (0..world_size).map(|rank| f64::from(number(rank, i))).sum::<f64>() / world_size as f64;
             assert!((f64::from(*mean) - exact).abs() < 1e-4, "{world_size} {i}: {mean} {exact}");
         }
     }
@@ -179,7 +180,11 @@ fn the_environment_is_read_as_torchrun_sets_it() {
         ("RANK", "2", "RANK is `2`, a number from 0, below WORLD_SIZE, is needed"),
         ("WORLD_SIZE", "two", "WORLD_SIZE is `two`, a number of processes from 1 to 1024 is needed"),
         ("MASTER_PORT", "0", "MASTER_PORT is `0`, a port from 1 to 65534 is needed"),
-        ("JUROR_RANK_TIMEOUT_SECS", "0", "JUROR_RANK_TIMEOUT_SECS is `0`, seconds from 1 to 86400 are needed"),
+        (
+            "JUROR_RANK_TIMEOUT_SECS",
+            "0",
+            "JUROR_RANK_TIMEOUT_SECS is `0`, seconds from 1 to 86400 are needed",
+        ),
     ] {
         assert_eq!(with(name, value).unwrap_err().to_string(), message);
     }
