@@ -102,10 +102,10 @@ enum Greeting {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
-    /// Addresses by rank; without one where it is rank 0's machine.
+    /// Where each rank listens.
     Welcome {
         token: u64,
-        addresses: Vec<(Option<IpAddr>, u16)>,
+        addresses: Vec<Listening>,
     },
     Refused(String),
 }
@@ -148,14 +148,18 @@ pub(super) fn meet(place: &Place, job: u64) -> Result<Neighbours> {
     Ok(neighbours)
 }
 
-type Met = (TcpListener, IpAddr, u64, Vec<(Option<IpAddr>, u16)>);
+/// Where a rank listens; without an address where it is on rank 0's machine.
+type Listening = (Option<IpAddr>, u16);
+
+/// Own listener, address of rank 0, token, and where all ranks listen.
+type Met = (TcpListener, IpAddr, u64, Vec<Listening>);
 
 /// Rank 0: waits for all, then tells all.
 fn host(place: &Place, job: u64, deadline: Instant) -> Result<Met> {
     let own = place.resolved()?;
     let listener = TcpListener::bind(&own[..]).map_err(network(format!("listen on {}", place.address())))?;
     let ip = listener.local_addr().map_err(network("read an address".into()))?.ip();
-    let mut guests: Vec<Option<(TcpStream, (Option<IpAddr>, u16))>> = Vec::new();
+    let mut guests: Vec<Option<(TcpStream, Listening)>> = Vec::new();
     guests.resize_with(place.world_size, || None);
     let mut note = String::new();
     greet(&listener, deadline, |mut guest, from, greeting| {
