@@ -37,6 +37,7 @@ pub enum Command {
     Pairs(Box<PairsArgs>),
     Label(Box<LabelArgs>),
     Train(TrainArgs),
+    Improve(ImproveArgs),
     Pull(PullArgs),
     Models(ModelsArgs),
     Bench(BenchArgs),
@@ -403,11 +404,24 @@ pub struct PanelArgs {
 }
 
 /// Train a judge on distorted versions of clips; a stopped run goes on where it was
+///
+/// Several processes train as one when the environment says so as torchrun does: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     /// How to train
     #[command(subcommand)]
     pub method: TrainMethod,
+}
+
+/// Let a judge label new versions, learn from where it errs, and go on while that helps
+///
+/// Each stage labels with the current model, mines hard pairs and trains the start model anew on all data so far; the validation
+/// set says when to stop. Prints the folder of the best model, which `--model` opens. A stopped run goes on where it was.
+#[derive(Debug, Args)]
+pub struct ImproveArgs {
+    /// The configuration, such as configs/nano-improve.toml
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
 }
 
 /// Ways of training.
@@ -429,6 +443,17 @@ pub enum TrainMethod {
         /// The configuration, such as configs/nano-mc-grpo.toml
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         config: PathBuf,
+    },
+    /// A page with plots of everything that a run has logged, its rollouts and its model card
+    ///
+    /// Also of a run at work. Every finished training writes it as report.html into its folder.
+    Report {
+        /// The folder of the run
+        #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
+        run_dir: PathBuf,
+        /// Where the page is written [default: report.html in the folder of the run]
+        #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
     },
 }
 

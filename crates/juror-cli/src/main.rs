@@ -48,6 +48,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Pairs(args) => commands::pairs::run(*args),
         Command::Label(args) => commands::label::run(*args),
         Command::Train(args) => commands::train::run(&args),
+        Command::Improve(args) => commands::train::improve(&args),
         Command::Pull(args) => commands::pull::run(&args),
         Command::Models(args) => commands::models::run(&args),
         Command::Bench(args) => commands::bench::run(&args),

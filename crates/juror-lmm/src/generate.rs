@@ -27,6 +27,8 @@ pub struct Options {
     pub rollouts: usize,
     /// Of all draws.
     pub seed: u64,
+    /// Number of the first prompt among all that the seed is for.
+    pub first_prompt: usize,
     /// Whether to keep the hidden state behind every token.
     pub keep_hidden: bool,
 }
@@ -35,7 +37,7 @@ impl Options {
     /// One greedy completion.
     pub fn greedy(max_new_tokens: usize, stop_ids: Vec<u32>) -> Self {
         let sampling = Sampling::greedy();
-        Self { sampling, max_new_tokens, stop_ids, rollouts: 1, seed: 0, keep_hidden: false }
+        Self { sampling, max_new_tokens, stop_ids, rollouts: 1, seed: 0, first_prompt: 0, keep_hidden: false }
     }
 
     /// Seeded sampled completions.
@@ -46,7 +48,7 @@ impl Options {
         max_new_tokens: usize,
         stop_ids: Vec<u32>,
     ) -> Self {
-        Self { sampling, max_new_tokens, stop_ids, rollouts, seed, keep_hidden: false }
+        Self { sampling, max_new_tokens, stop_ids, rollouts, seed, first_prompt: 0, keep_hidden: false }
     }
 }
 
@@ -182,8 +184,10 @@ pub fn generate(
         hidden: None,
     };
     let mut all: Vec<Completion> = (0..prompts * rollouts).map(blank).collect();
-    let mut streams: Vec<_> =
-        all.iter().map(|c| rng::stream(options.seed, &[c.prompt as u64, c.rollout as u64])).collect();
+    let mut streams: Vec<_> = all
+        .iter()
+        .map(|c| rng::stream(options.seed, &[(options.first_prompt + c.prompt) as u64, c.rollout as u64]))
+        .collect();
     let mut states: Vec<Vec<Tensor>> = vec![Vec::new(); all.len()];
     let mut open: Vec<usize> = (0..all.len()).collect(); // the completion each row of the session writes
     for step in 0..options.max_new_tokens {

@@ -16,23 +16,27 @@
 //! ```
 //!
 //! Weights and their trade-offs: `nano.md`, section "What matters", 3.
+//!
+//! Of several processes each sees the groups of its share. All draw the whole batch, so that counts and class weights are those
+//! of the whole batch, and the mean of the ranks' losses is the loss of one process; but `cross_rank` sees only pairs of
+//! groups of one rank, and is the mean of the ranks' means.
 
 use crate::config::{BodyTraining, BodyWeights};
 use crate::data::groups::{Example, GroupFile};
-use crate::engine::{BatchLoss, Fit, scalar};
-use anyhow::Result;
+use crate::engine::{BatchLoss, Fit, Stage, scalar};
+use anyhow::{Result, ensure};
 use candle_core::{D, Device, Tensor};
 use juror_lmm::nano::{
     Body, CONTEXT_PLACES, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, Numbers, PATCH_LEN, PATCHES,
     PLACES, flip_fragment, patch_features,
 };
+use juror_nn::collective::Collective;
 use juror_nn::ops;
-use juror_nn::params::Params;
 use juror_nn::rng;
 use rand::seq::{IndexedRandom, SliceRandom, index};
 use rand::{Rng, RngExt};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ops::Range;
 
 /// Levels of one family closer than this are not ordered.
 const LEVEL_GAP: f64 = 0.3;
@@ -47,16 +51,24 @@ type Pairs = Vec<(usize, usize)>;
 /// Trains a body on `groups`; returns the averaged weights.
 ///
 /// # Errors
-/// When the data cannot be read or a checkpoint not be written.
+/// When the data cannot be read, a checkpoint not be written, or ranks cannot share a batch.
 pub fn train(
     config: &BodyTraining,
     model: &NanoConfig,
     groups: &[GroupFile],
-    seed: u64,
-    dir: &Path,
+    stage: &Stage<'_>,
 ) -> Result<BTreeMap<String, Tensor>> {
-    let params = Params::seeded(rng::derive_named(seed, "body"), &Device::Cpu);
+    let world = stage.world;
+    let (drawn, ranks) = (config.groups.min(groups.len()), world.world_size());
+    ensure!(
+        drawn.is_multiple_of(ranks),
+        "body.groups is {} of {} groups, a multiple of WORLD_SIZE ({ranks}) is needed",
+        config.groups,
+        groups.len()
+    );
+    let params = stage.params("body")?;
     let body = Body::new(&params, model)?;
+    params.verify()?;
     tracing::info!("body: {} parameters, {} groups", params.count(), groups.len());
     let fit = Fit {
         name: "body",
@@ -68,38 +80,50 @@ pub fn train(
         ema_decay: config.ema_decay,
         save_steps: config.save_steps,
     };
-    let batches = rng::derive_named(seed, "body batches");
-    fit.run(dir, &params, |step| {
-        let batch = Batch::draw(config, &body, groups, &mut rng::stream(batches, &[step as u64]))?;
+    let batches = rng::derive_named(stage.seed, "body batches");
+    fit.run(stage.dir, &params, world, |step| {
+        let batch = Batch::draw(config, &body, groups, world, &mut rng::stream(batches, &[step as u64]))?;
         batch.loss(&body, &config.weights)
     })
 }
 
-/// Versions of a few groups, and what is known of them.
+/// Versions of a few groups, and what is known of them. "Own" are the videos of this rank's groups.
 struct Batch<'a> {
-    patches: Tensor, // [videos, moments, places, 16, 384]
+    patches: Tensor, // [own videos, moments, places, 16, 384]
     native: usize,
     numbers: Numbers,
-    /// Dropout of the trunk's inputs, `[videos, trunk_inputs]`.
+    /// Dropout of the trunk's inputs, `[own videos, trunk_inputs]`.
     mask: Tensor,
-    /// Group number within the batch, beside the example.
+    /// Group number within the batch, beside the example; those of all ranks.
     videos: Vec<(usize, &'a Example)>,
+    own: Range<usize>,
+    ranks: usize,
 }
 
 impl<'a> Batch<'a> {
-    fn draw(config: &BodyTraining, body: &Body, groups: &'a [GroupFile], rng: &mut impl Rng) -> Result<Self> {
+    fn draw(
+        config: &BodyTraining,
+        body: &Body,
+        groups: &'a [GroupFile],
+        world: &dyn Collective,
+        rng: &mut impl Rng,
+    ) -> Result<Self> {
         let mut videos = Vec::new();
         let mut fragments = Vec::new();
-        for (number, group) in
-            index::sample(rng, groups.len(), config.groups.min(groups.len())).iter().enumerate()
-        {
+        let drawn = config.groups.min(groups.len());
+        let share = world.share(drawn);
+        for (number, group) in index::sample(rng, groups.len(), drawn).iter().enumerate() {
             let group = &groups[group];
+            let is_own = share.contains(&number);
             for version in choose_versions(&group.examples, config.versions, rng) {
                 let example = &group.examples[version];
                 let mirrored: bool = rng.random();
                 for moment in index::sample(rng, group.moments, config.moments.min(group.moments)) {
                     let bytes = group.fragments(version, moment)?;
                     let mut place = |p: usize| {
+                        if !is_own {
+                            return;
+                        }
                         let from = fragments.len();
                         fragments.extend_from_slice(&bytes[p * 2 * FRAGMENT_BYTES..][..2 * FRAGMENT_BYTES]);
                         if mirrored {
@@ -114,40 +138,62 @@ impl<'a> Batch<'a> {
             }
         }
         let places = config.native_places + config.context_places;
-        let shape = (videos.len(), (), places, PATCHES, PATCH_LEN);
+        let before = |bound: usize| videos.iter().take_while(|(number, _)| *number < bound).count();
+        let own = before(share.start)..before(share.end);
+        let shape = (own.len(), (), places, PATCHES, PATCH_LEN);
         debug_assert!(places <= PLACES);
         Ok(Self {
             patches: Tensor::from_vec(patch_features(&fragments), shape, &Device::Cpu)?,
             native: config.native_places,
-            mask: dropout(config.dropout, body.trunk_inputs(), &videos, rng)?,
-            numbers: Numbers::new(videos.iter().map(|(_, e)| e.numbers()))?,
+            mask: dropout(config.dropout, body.trunk_inputs(), &videos, rng)?.narrow(
+                0,
+                own.start,
+                own.len(),
+            )?,
+            numbers: Numbers::new(videos[own.clone()].iter().map(|(_, e)| e.numbers()))?,
             videos,
+            own,
+            ranks: world.world_size(),
         })
     }
 
+    fn own(&self) -> &[(usize, &'a Example)] {
+        &self.videos[self.own.clone()]
+    }
+
+    /// What a mean over own videos counts, so that the mean over ranks is the mean over all videos.
+    fn weight(&self) -> f64 {
+        (self.ranks * self.own.len()) as f64 / self.videos.len() as f64
+    }
+
     fn loss(&self, body: &Body, weights: &BodyWeights) -> Result<BatchLoss> {
-        let n = self.videos.len();
+        let n = self.own.len();
         let out = body.forward_masked(&self.patches, self.native, &self.numbers, Some(&self.mask))?;
-        let rank = (&out.rank_visual + &out.rank_temporal)?; // [videos]
+        let rank = (&out.rank_visual + &out.rank_temporal)?; // [own videos]
         let score = (&out.score_visual + &out.score_temporal)?;
         let quality = self.column(|e| e.quality)?;
 
         let (within, across) = self.orders();
+        // Of all ranks' pairs.
+        let each = self.ranks as f64 / self.ordered_pairs() as f64;
+        let own_mean = 1.0 / across.len() as f64;
+        let regression =
+            |logit: &Tensor| -> Result<Tensor> { Ok((regression(logit, &quality)? * self.weight())?) };
         let terms = [
-            ("rank", weights.rank, pair_loss(&rank, &within, n)?),
-            ("rank_regression", weights.rank_regression, regression(&rank, &quality)?),
-            ("score_rank", weights.score_rank, pair_loss(&score, &within, n)?),
-            ("score_regression", weights.score_regression, regression(&score, &quality)?),
-            ("cross_rank", weights.cross_rank, pair_loss(&score, &across, n)?),
+            ("rank", weights.rank, pair_loss(&rank, &within, each, n)?),
+            ("rank_regression", weights.rank_regression, regression(&rank)?),
+            ("score_rank", weights.score_rank, pair_loss(&score, &within, each, n)?),
+            ("score_regression", weights.score_regression, regression(&score)?),
+            ("cross_rank", weights.cross_rank, pair_loss(&score, &across, own_mean, n)?),
             ("dominant", weights.dominant, self.dominant_loss(&out.dominant)?),
-            ("severity", weights.severity, self.severity_loss(&out.severity)?),
+            ("severity", weights.severity, (self.severity_loss(&out.severity)? * self.weight())?),
             (
                 "aspect",
                 weights.aspect,
-                self.aspect_loss(&[
+                (self.aspect_loss(&[
                     (&out.rank_visual, &out.rank_temporal),
                     (&out.score_visual, &out.score_temporal),
-                ])?,
+                ])? * self.weight())?,
             ),
         ];
         let mut loss = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
@@ -160,15 +206,15 @@ impl<'a> Batch<'a> {
     }
 
     fn column(&self, value: impl Fn(&Example) -> f64) -> Result<Tensor> {
-        let values: Vec<f32> = self.videos.iter().map(|(_, e)| value(e) as f32).collect();
-        Ok(Tensor::from_vec(values, self.videos.len(), &Device::Cpu)?)
+        let values: Vec<f32> = self.own().iter().map(|(_, e)| value(e) as f32).collect();
+        Ok(Tensor::from_vec(values, self.own.len(), &Device::Cpu)?)
     }
 
-    /// Ordered pairs (better, worse) within groups and across them.
+    /// Ordered pairs (better, worse) of own videos, within groups and across them.
     fn orders(&self) -> (Pairs, Pairs) {
         let (mut within, mut across) = (Pairs::new(), Pairs::new());
-        for (i, (group_i, a)) in self.videos.iter().enumerate() {
-            for (j, (group_j, b)) in self.videos.iter().enumerate() {
+        for (i, (group_i, a)) in self.own().iter().enumerate() {
+            for (j, (group_j, b)) in self.own().iter().enumerate() {
                 if group_i == group_j && a.better_than(b) {
                     within.push((i, j));
                 } else if group_i != group_j && a.quality - b.quality > CROSS_GAP {
@@ -179,6 +225,12 @@ impl<'a> Batch<'a> {
         (within, across)
     }
 
+    /// Ordered pairs within the groups of all ranks.
+    fn ordered_pairs(&self) -> usize {
+        let groups = self.videos.chunk_by(|a, b| a.0 == b.0);
+        groups.map(|g| g.iter().flat_map(|a| g.iter().filter(|b| a.1.better_than(b.1))).count()).sum()
+    }
+
     fn dominant_loss(&self, logits: &Tensor) -> Result<Tensor> {
         let classes = 1 + KINDS.len();
         let smoothing = 0.05;
@@ -187,33 +239,33 @@ impl<'a> Batch<'a> {
         let mut count = vec![0f64; classes];
         class.iter().for_each(|&c| count[c] += 1.0);
         let total: f64 = class.iter().map(|&c| count[c].sqrt().recip()).sum();
-        let mut target = vec![0f32; self.videos.len() * classes];
-        for (&class, row) in class.iter().zip(target.chunks_exact_mut(classes)) {
-            let weight = count[class].sqrt().recip() / total;
+        let mut target = vec![0f32; self.own.len() * classes];
+        for (&class, row) in class[self.own.clone()].iter().zip(target.chunks_exact_mut(classes)) {
+            let weight = self.ranks as f64 * count[class].sqrt().recip() / total;
             row.fill((weight * smoothing / classes as f64) as f32);
             row[class] += (weight * (1.0 - smoothing)) as f32;
         }
-        let target = Tensor::from_vec(target, (self.videos.len(), classes), &Device::Cpu)?;
+        let target = Tensor::from_vec(target, (self.own.len(), classes), &Device::Cpu)?;
         let log_probability = candle_nn::ops::log_softmax(logits, D::Minus1)?;
         Ok((target * log_probability)?.sum_all()?.neg()?)
     }
 
     fn severity_loss(&self, logits: &Tensor) -> Result<Tensor> {
-        let target: Vec<f32> = self.videos.iter().flat_map(|(_, e)| e.severities()).collect();
-        let target = Tensor::from_vec(target, (self.videos.len(), KINDS.len()), &Device::Cpu)?;
+        let target: Vec<f32> = self.own().iter().flat_map(|(_, e)| e.severities()).collect();
+        let target = Tensor::from_vec(target, (self.own.len(), KINDS.len()), &Device::Cpu)?;
         // Cross-entropy of a sigmoid: softplus(x) - x * target.
         Ok((ops::softplus(logits)? - (logits * target)?)?.mean_all()?)
     }
 
     fn aspect_loss(&self, heads: &[(&Tensor, &Tensor)]) -> Result<Tensor> {
         let source_of: Vec<u32> = self
-            .videos
+            .own()
             .iter()
-            .map(|(group, _)| self.videos.iter().position(|(g, e)| g == group && e.is_source()))
+            .map(|(group, _)| self.own().iter().position(|(g, e)| g == group && e.is_source()))
             .zip(0u32..)
             .map(|(source, own)| source.map_or(own, |s| s as u32))
             .collect();
-        let source_of = Tensor::from_vec(source_of, self.videos.len(), &Device::Cpu)?;
+        let source_of = Tensor::from_vec(source_of, self.own.len(), &Device::Cpu)?;
         let flag = |yes: bool| f64::from(u8::from(yes));
         let steady = self.column(|e| flag(!e.has_fault(true)))?;
         let only_temporal = self.column(|e| flag(e.has_fault(true) && !e.has_fault(false)))?;
@@ -264,14 +316,14 @@ fn choose_versions(examples: &[Example], count: usize, rng: &mut impl Rng) -> Ve
     chosen
 }
 
-/// Mean of `softplus(worse - better)` over the pairs.
-fn pair_loss(logit: &Tensor, pairs: &[(usize, usize)], n: usize) -> Result<Tensor> {
+/// Sum of `each softplus(worse - better)` over the pairs.
+fn pair_loss(logit: &Tensor, pairs: &[(usize, usize)], each: f64, n: usize) -> Result<Tensor> {
     if pairs.is_empty() {
         return Ok(logit.zeros_like()?.sum_all()?);
     }
     let mut weight = vec![0f32; n * n]; // [better, worse]
     for &(better, worse) in pairs {
-        weight[better * n + worse] = 1.0 / pairs.len() as f32;
+        weight[better * n + worse] = each as f32;
     }
     let weight = Tensor::from_vec(weight, (n, n), &Device::Cpu)?;
     let lead = logit.unsqueeze(1)?.broadcast_sub(&logit.unsqueeze(0)?)?; // [better, worse]

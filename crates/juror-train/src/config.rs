@@ -1,6 +1,8 @@
 //! What a training run is told, from a TOML file such as `configs/nano.toml`. Unknown keys are errors.
 
 use anyhow::{Context, Result, ensure};
+use juror_lmm::nano::{CONTEXT_PLACES, NATIVE_PLACES};
+use juror_media::distort::Kind;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -159,9 +161,43 @@ pub struct LanguageTraining {
 /// When the file is missing, has unknown or missing keys, or `check` refuses a value.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> Result<()>) -> Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let config = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-    check(&config).with_context(|| format!("in {}", path.display()))?;
+    let context = || format!("in {}", path.display());
+    let config = toml::from_str(&text).map_err(|error| explained(&error, &text)).with_context(context)?;
+    check(&config).with_context(context)?;
     Ok(config)
+}
+
+/// The error with, for a key that does not exist, the nearest that does.
+fn explained(error: &toml::de::Error, text: &str) -> anyhow::Error {
+    let line = error.span().map(|span| 1 + text.get(..span.start).unwrap_or_default().matches('\n').count());
+    let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+    let message = error.message();
+    // "unknown field `x`, expected one of `a`, `b`", "unknown field `x`, expected `a` or `b`"
+    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    if let (true, [unknown, known @ ..]) = (message.starts_with("unknown field"), &names[..])
+        && let Some(nearest) = known.iter().min_by_key(|name| distance(unknown, name))
+    {
+        return anyhow::anyhow!(
+            "{place}unknown key `{unknown}`; did you mean `{nearest}`? The keys here: {}",
+            known.join(", ")
+        );
+    }
+    anyhow::anyhow!("{place}{message}")
+}
+
+/// Letters to insert, remove or change (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j].min(diagonal) + 1);
+        }
+    }
+    row[b.len()]
 }
 
 impl SftConfig {
@@ -174,38 +210,98 @@ impl SftConfig {
     }
 
     fn check(&self) -> Result<()> {
-        let (data, body, language) = (&self.data, &self.body, &self.language);
-        ensure!(data.max_frames >= 2, "data.max_frames is {}, at least 2 are needed", data.max_frames);
-        ensure!(data.versions >= 2, "data.versions is {}, at least 2 are needed", data.versions);
-        ensure!(!data.short_sides.is_empty(), "data.short_sides is empty");
+        self.data.check()?;
+        self.body.check()?;
+        self.language.check()
+    }
+}
+
+impl DataConfig {
+    /// Says which value cannot be.
+    pub(crate) fn check(&self) -> Result<()> {
+        ensure!(self.max_frames >= 2, "data.max_frames is {}, at least 2 are needed", self.max_frames);
+        ensure!(self.versions >= 2, "data.versions is {}, at least 2 are needed", self.versions);
+        ensure!(!self.short_sides.is_empty(), "data.short_sides is empty");
+        for side in &self.short_sides {
+            ensure!((16..=4320).contains(side), "data.short_sides has {side}, 16 to 4320 pixels are allowed");
+        }
+        for codec in &self.held_out_codecs {
+            let known = codec.parse::<Kind>().is_ok_and(Kind::is_codec);
+            ensure!(known, "data.held_out_codecs has `{codec}`, which is no codec");
+        }
         ensure!(
-            !data.clips.is_empty() || data.scenes > 0,
+            !self.clips.is_empty() || self.scenes > 0,
             "no source: give data.clips or data.scenes above 0"
         );
-        ensure!(body.versions >= 2, "body.versions is {}, at least 2 are needed", body.versions);
-        ensure!(body.groups >= 1, "body.groups is 0, at least 1 is needed");
-        for (name, value) in [
-            ("body.moments", body.moments),
-            ("body.native_places", body.native_places),
-            ("body.context_places", body.context_places),
-            ("body.save_steps", body.save_steps),
-            ("language.save_steps", language.save_steps),
-        ] {
-            ensure!(value >= 1, "{name} is 0, at least 1 is needed");
-        }
-        ensure!(language.batch >= 2, "language.batch is {}, at least 2 are needed", language.batch);
-        for (name, rate) in
-            [("body.learning_rate", body.learning_rate), ("language.learning_rate", language.learning_rate)]
-        {
-            ensure!(rate.is_finite() && rate > 0.0, "{name} is {rate}, a positive number is needed");
-        }
-        for (name, share) in [
-            ("body.dropout", body.dropout),
-            ("body.ema_decay", body.ema_decay),
-            ("language.ema_decay", language.ema_decay),
-        ] {
-            ensure!((0.0..1.0).contains(&share), "{name} is {share}, 0 up to 1 (not included) is allowed");
-        }
         Ok(())
     }
+}
+
+impl BodyTraining {
+    /// Says which value cannot be.
+    pub(crate) fn check(&self) -> Result<()> {
+        ensure!(self.versions >= 2, "body.versions is {}, at least 2 are needed", self.versions);
+        ensure!(self.groups >= 1, "body.groups is 0, at least 1 is needed");
+        for (name, value, most) in [
+            ("body.moments", self.moments, usize::MAX),
+            ("body.native_places", self.native_places, NATIVE_PLACES),
+            ("body.context_places", self.context_places, CONTEXT_PLACES),
+            ("body.save_steps", self.save_steps, usize::MAX),
+        ] {
+            ensure!(value >= 1, "{name} is 0, at least 1 is needed");
+            ensure!(value <= most, "{name} is {value}, at most {most} are there");
+        }
+        let weights = &self.weights;
+        for (name, value) in [
+            ("body.weights.rank", weights.rank),
+            ("body.weights.rank_regression", weights.rank_regression),
+            ("body.weights.score_rank", weights.score_rank),
+            ("body.weights.score_regression", weights.score_regression),
+            ("body.weights.cross_rank", weights.cross_rank),
+            ("body.weights.dominant", weights.dominant),
+            ("body.weights.severity", weights.severity),
+            ("body.weights.aspect", weights.aspect),
+            ("body.weight_decay", self.weight_decay),
+        ] {
+            from_zero(name, value)?;
+        }
+        positive("body.learning_rate", self.learning_rate)?;
+        positive("body.max_grad_norm", self.max_grad_norm)?;
+        share("body.dropout", self.dropout)?;
+        share("body.ema_decay", self.ema_decay)
+    }
+}
+
+impl LanguageTraining {
+    /// Says which value cannot be.
+    pub(crate) fn check(&self) -> Result<()> {
+        ensure!(self.save_steps >= 1, "language.save_steps is 0, at least 1 is needed");
+        ensure!(self.batch >= 2, "language.batch is {}, at least 2 are needed", self.batch);
+        for (name, value) in [
+            ("language.margin_weight", self.margin_weight),
+            ("language.order_weight", self.order_weight),
+            ("language.antisymmetry_weight", self.antisymmetry_weight),
+            ("language.weight_decay", self.weight_decay),
+        ] {
+            from_zero(name, value)?;
+        }
+        positive("language.learning_rate", self.learning_rate)?;
+        positive("language.max_grad_norm", self.max_grad_norm)?;
+        share("language.ema_decay", self.ema_decay)
+    }
+}
+
+fn positive(name: &str, value: f64) -> Result<()> {
+    ensure!(value.is_finite() && value > 0.0, "{name} is {value}, a positive number is needed");
+    Ok(())
+}
+
+fn from_zero(name: &str, value: f64) -> Result<()> {
+    ensure!(value.is_finite() && value >= 0.0, "{name} is {value}, a number from 0 is needed");
+    Ok(())
+}
+
+fn share(name: &str, value: f64) -> Result<()> {
+    ensure!((0.0..1.0).contains(&value), "{name} is {value}, 0 up to 1 (not included) is allowed");
+    Ok(())
 }

@@ -9,22 +9,26 @@
 //! order         mean softplus(-4 m) over pairs of one group whose better is known to be A; likewise for B
 //! antisymmetry  mean (m_AB + m_BA)^2
 //! ```
+//!
+//! Of several processes each reads its share of the pairs, both orders of a pair together. All draw the whole batch and
+//! write its texts, so that every mean counts the whole batch's pieces and orders: the mean of the ranks' losses is the loss
+//! of one process.
 
 use crate::config::LanguageTraining;
 use crate::data::groups::{Example, GroupFile};
-use crate::engine::{BatchLoss, Fit, scalar};
+use crate::engine::{BatchLoss, Fit, Stage, scalar};
 use crate::language::{self, Known};
+use crate::log::TOKENS;
 use anyhow::{Context, Result, ensure};
 use candle_core::{D, Device, IndexOp, Tensor};
 use indicatif::ProgressBar;
 use juror_lmm::nano::{Body, COMPARE, DESCRIBE, Decoder, END, NanoConfig, VideoFeatures, Voice, look};
+use juror_nn::collective::Collective;
 use juror_nn::ops;
-use juror_nn::params::Params;
 use juror_nn::rng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use std::collections::BTreeMap;
-use std::path::Path;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::{AddedToken, TokenizerBuilder, models::TrainerWrapper};
 
@@ -42,6 +46,10 @@ pub struct Library<'a> {
     pub(crate) examples: Vec<&'a Example>,
     /// Range of each group's examples.
     groups: Vec<std::ops::Range<usize>>,
+    /// Rows that are hard to tell apart.
+    hard: Vec<(usize, usize)>,
+    /// Share of the pairs that are drawn from them.
+    hard_share: f64,
 }
 
 impl<'a> Library<'a> {
@@ -64,7 +72,17 @@ impl<'a> Library<'a> {
             }
         }
         bar.finish_and_clear();
-        Ok(Self { features: concatenate(&all)?, examples, groups: ranges })
+        let features = concatenate(&all)?;
+        Ok(Self { features, examples, groups: ranges, hard: Vec::new(), hard_share: 0.0 })
+    }
+
+    /// Draws a share of the pairs from these, each twice a group and a version in it.
+    #[must_use]
+    pub fn with_hard_pairs(mut self, pairs: &[[(usize, usize); 2]], share: f64) -> Self {
+        let row = |(group, version): (usize, usize)| self.groups[group].start + version;
+        self.hard = pairs.iter().map(|[a, b]| (row(*a), row(*b))).collect();
+        self.hard_share = share;
+        self
     }
 
     pub(crate) fn select(&self, rows: &[usize]) -> Result<VideoFeatures> {
@@ -104,6 +122,9 @@ impl<'a> Library<'a> {
     }
 
     pub(crate) fn draw_pair(&self, rng: &mut impl Rng) -> Result<(usize, usize)> {
+        if !self.hard.is_empty() && rng.random::<f64>() < self.hard_share {
+            return self.hard.choose(rng).copied().context("no hard pair");
+        }
         let group = self.groups.choose(rng).context("no group")?.clone();
         let other = if rng.random::<f64>() < CROSS_SHARE {
             self.groups.choose(rng).context("no group")?.clone()
@@ -174,17 +195,25 @@ pub fn train_tokenizer(library: &Library<'_>, vocab_size: usize, seed: u64) -> R
 /// Trains a decoder over `library`; returns the averaged weights.
 ///
 /// # Errors
-/// When a checkpoint cannot be written, or a batch fails.
+/// When a checkpoint cannot be written, a batch fails, or ranks cannot share it.
 pub fn train(
     config: &LanguageTraining,
     model: &NanoConfig,
     library: &Library<'_>,
     voice: &Voice,
-    seed: u64,
-    dir: &Path,
+    stage: &Stage<'_>,
 ) -> Result<BTreeMap<String, Tensor>> {
-    let params = Params::seeded(rng::derive_named(seed, "decoder"), &Device::Cpu);
+    let world = stage.world;
+    let ranks = world.world_size();
+    ensure!(
+        (config.batch / 2).is_multiple_of(ranks),
+        "language.batch is {}, a multiple of 2 WORLD_SIZE ({}) is needed",
+        config.batch,
+        2 * ranks
+    );
+    let params = stage.params("decoder")?;
     let decoder = Decoder::new(&params, model)?;
+    params.verify()?;
     tracing::info!("decoder: {} parameters, {} videos", params.count(), library.examples.len());
     let fit = Fit {
         name: "decoder",
@@ -196,13 +225,13 @@ pub fn train(
         ema_decay: config.ema_decay,
         save_steps: config.save_steps,
     };
-    let batches = rng::derive_named(seed, "decoder batches");
-    fit.run(dir, &params, |step| {
+    let batches = rng::derive_named(stage.seed, "decoder batches");
+    fit.run(stage.dir, &params, world, |step| {
         let mut rng = rng::stream(batches, &[step as u64]);
         if step % SINGLE_EVERY == SINGLE_EVERY - 1 {
-            singles(config, &decoder, library, voice, &mut rng)
+            singles(config, &decoder, library, voice, world, &mut rng)
         } else {
-            pairs(config, &decoder, library, voice, &mut rng)
+            pairs(config, &decoder, library, voice, world, &mut rng)
         }
     })
 }
@@ -212,34 +241,49 @@ fn pairs(
     decoder: &Decoder,
     library: &Library<'_>,
     voice: &Voice,
+    world: &dyn Collective,
     rng: &mut impl Rng,
 ) -> Result<BatchLoss> {
-    let mut pairs = (0..config.batch / 2).map(|_| library.draw_pair(rng)).collect::<Result<Vec<_>>>()?;
+    let half = config.batch / 2;
+    let mut pairs = (0..half).map(|_| library.draw_pair(rng)).collect::<Result<Vec<_>>>()?;
     pairs.extend(pairs.clone().into_iter().map(|(a, b)| (b, a)));
+    let texts = pairs
+        .iter()
+        .map(|&(a, b)| language::comparison(&library.known(a), &library.known(b), library.margin(a, b), rng))
+        .map(|text| encode(voice, COMPARE, &text))
+        .collect::<Result<Vec<_>>>()?;
+    let known = pairs.iter().filter(|&&(a, b)| library.order(a, b) != 0.0).count();
+
+    // Of this rank: A-B, then B-A.
+    let share = world.share(half);
+    let own = |row: &usize| share.contains(&(row % half));
+    let (pieces, weight) = pieces_and_weight(&texts, own, world);
+    let texts: Vec<Vec<u32>> = (0..texts.len()).filter(own).map(|row| texts[row].clone()).collect();
+    let pairs: Vec<(usize, usize)> = (0..pairs.len()).filter(own).map(|row| pairs[row]).collect();
+    let known = known as f64 / world.world_size() as f64;
     let (left, right): (Vec<usize>, Vec<usize>) = pairs.iter().copied().unzip();
     let margins: Vec<f32> = pairs.iter().map(|&(a, b)| library.margin(a, b) as f32).collect();
     let orders: Vec<f32> = pairs.iter().map(|&(a, b)| library.order(a, b)).collect();
-    let texts: Vec<String> = pairs
-        .iter()
-        .map(|&(a, b)| language::comparison(&library.known(a), &library.known(b), library.margin(a, b), rng))
-        .collect();
     let (a, b) = (library.select(&left)?, library.select(&right)?);
     let videos = Tensor::cat(&[decoder.project(&a, 0)?, decoder.project(&b, 1)?], 1)?;
-    let read = read(decoder, voice, &videos, COMPARE, &texts)?;
+    let read = read(decoder, &videos, &texts, weight)?;
     let target = Tensor::new(margins, &Device::Cpu)?;
     let order = Tensor::new(orders, &Device::Cpu)?;
     let (rank_a, rank_b) = (a.rank()?, b.rank()?);
     let mut loss = read.text_loss.clone();
-    let mut terms = vec![("text", scalar(&read.text_loss)?)];
+    let mut terms = vec![("text", scalar(&read.text_loss)?), (TOKENS, pieces as f64)];
     for (names, hidden) in [
         (["margin", "order", "antisymmetry"], &read.question),
         (["late_margin", "late_order", "late_antisymmetry"], &read.last),
     ] {
         let margin = decoder.margin(hidden, &rank_a, &rank_b)?; // [pairs], A-B then B-A
         let half = pairs.len() / 2;
+        if names[0] == "late_margin" {
+            terms.push(("margin_error", scalar(&(&margin - &target)?.abs()?.mean_all()?)?));
+        }
         let parts = [
             (config.margin_weight, smooth_l1(&margin, &target)?),
-            (config.order_weight, order_loss(&margin, &order)?),
+            (config.order_weight, order_loss(&margin, &order, known)?),
             (
                 config.antisymmetry_weight,
                 (margin.narrow(0, 0, half)? + margin.narrow(0, half, half)?)?.sqr()?.mean_all()?,
@@ -253,12 +297,11 @@ fn pairs(
     Ok(BatchLoss { terms, loss })
 }
 
-/// Mean of `softplus(-4 order margin)` where the order (1: A is better, -1: B) is known; 0 where it is not.
-fn order_loss(margin: &Tensor, order: &Tensor) -> Result<Tensor> {
-    let known = order.abs()?;
+/// Sum of `softplus(-4 order margin)` where the order (1: A is better, -1: B) is known, by `known` of them.
+fn order_loss(margin: &Tensor, order: &Tensor, known: f64) -> Result<Tensor> {
     let lead = ((margin * order)? * -4.0)?;
-    let count = scalar(&known.sum_all()?)?.max(1.0);
-    Ok(((ops::softplus(&lead)? * known)?.sum_all()? / count)?)
+    let sum = (ops::softplus(&lead)? * order.abs()?)?.sum_all()?;
+    Ok((sum / if known > 0.0 { known } else { 1.0 })?)
 }
 
 fn singles(
@@ -266,16 +309,41 @@ fn singles(
     decoder: &Decoder,
     library: &Library<'_>,
     voice: &Voice,
+    world: &dyn Collective,
     rng: &mut impl Rng,
 ) -> Result<BatchLoss> {
     let rows: Vec<usize> = (0..config.batch).map(|_| rng.random_range(0..library.examples.len())).collect();
-    let texts: Vec<String> = rows
+    let texts = rows
         .iter()
         .map(|&r| language::description(&library.known(r), 1.0 + 4.0 * library.examples[r].quality, rng))
-        .collect();
-    let videos = decoder.project(&library.select(&rows)?, 0)?;
-    let read = read(decoder, voice, &videos, DESCRIBE, &texts)?;
-    Ok(BatchLoss { terms: vec![("description", scalar(&read.text_loss)?)], loss: read.text_loss })
+        .map(|text| encode(voice, DESCRIBE, &text))
+        .collect::<Result<Vec<_>>>()?;
+    let share = world.share(config.batch);
+    let (pieces, weight) = pieces_and_weight(&texts, |row| share.contains(row), world);
+    let videos = decoder.project(&library.select(&rows[share.clone()])?, 0)?;
+    let read = read(decoder, &videos, &texts[share], weight)?;
+    let terms = vec![("description", scalar(&read.text_loss)?), (TOKENS, pieces as f64)];
+    Ok(BatchLoss { terms, loss: read.text_loss })
+}
+
+/// The pieces of `[question][text][end]`.
+fn encode(voice: &Voice, question: &str, text: &str) -> Result<Vec<u32>> {
+    let mut ids = voice.encode(&format!("{question}{text}{END}"))?;
+    ids.truncate(MAX_TEXT);
+    Ok(ids)
+}
+
+/// Pieces that are predicted in all texts, and what a mean over those of own texts counts, so that the mean over ranks is the
+/// mean over all.
+fn pieces_and_weight(
+    texts: &[Vec<u32>],
+    own: impl Fn(&usize) -> bool,
+    world: &dyn Collective,
+) -> (usize, f64) {
+    // The question is given, not predicted.
+    let count = |rows: &mut dyn Iterator<Item = usize>| rows.map(|row| texts[row].len() - 1).sum::<usize>();
+    let (all, own) = (count(&mut (0..texts.len())), count(&mut (0..texts.len()).filter(own)));
+    (all, (world.world_size() * own) as f64 / all as f64)
 }
 
 struct Read {
@@ -284,15 +352,9 @@ struct Read {
     last: Tensor,     // [batch, hidden], at the last piece before the end
 }
 
-/// Reads `[videos][question][text][end]`, padded on the right, and scores the text.
-fn read(decoder: &Decoder, voice: &Voice, videos: &Tensor, question: &str, texts: &[String]) -> Result<Read> {
+/// Reads `[videos][question][text][end]`, padded on the right, and scores the text; `rows` are the pieces behind the videos.
+fn read(decoder: &Decoder, videos: &Tensor, rows: &[Vec<u32>], text_weight: f64) -> Result<Read> {
     let (batch, prefix, hidden_size) = videos.dims3()?;
-    let mut rows = Vec::with_capacity(batch);
-    for text in texts {
-        let mut ids = voice.encode(&format!("{question}{text}{END}"))?;
-        ids.truncate(MAX_TEXT);
-        rows.push(ids);
-    }
     let longest = rows.iter().map(Vec::len).max().context("an empty batch")?;
     ensure!(prefix + longest <= decoder.max_len(), "{prefix} video tokens and {longest} pieces are too many");
     let padded = |from: usize, fill: u32| -> Vec<u32> {
@@ -305,7 +367,7 @@ fn read(decoder: &Decoder, voice: &Voice, videos: &Tensor, question: &str, texts
     let x = Tensor::cat(&[videos, &decoder.embed(&inputs)?], 1)?;
     let hidden = decoder.forward(&x, None)?.narrow(1, prefix, longest - 1)?.contiguous()?; // [batch, text, hidden]
     let logits = decoder.logits(&hidden)?.reshape((batch * (longest - 1), ()))?;
-    let text_loss = ops::cross_entropy(&logits, &targets, Some(IGNORED))?;
+    let text_loss = (ops::cross_entropy(&logits, &targets, Some(IGNORED))? * text_weight)?;
     let question = hidden.i((.., 0))?.contiguous()?;
     let at: Vec<u32> =
         rows.iter().enumerate().map(|(i, r)| (i * (longest - 1) + r.len() - 2) as u32).collect();

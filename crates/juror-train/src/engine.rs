@@ -2,18 +2,22 @@
 //!
 //! A stage gives a function from step to loss; everything random in it must follow from the step, so that a
 //! resumed run goes on to the same bits. NaN or infinite loss stops the run at the last good checkpoint.
+//!
+//! Several processes ([`Collective`]) train as one: each makes the gradients of its share of the batch, their mean is clipped
+//! and stepped on every rank alike, so that weights stay the same bits everywhere. Only the first rank writes.
 
-use anyhow::{Context, Result, bail};
+use crate::log::{LOG_STEPS, Log};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
-use indicatif::{ProgressBar, ProgressStyle};
+use candle_core::{Device, Tensor, Var};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use juror_nn::checkpoint::{CheckpointFolder, TrainingState};
+use juror_nn::collective::Collective;
 use juror_nn::optim::{AdamW, AdamWConfig, Ema, Schedule, clip_global_norm};
 use juror_nn::params::Params;
+use juror_nn::rng;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
 
 /// Optimisation settings of one stage.
 #[derive(Clone, Debug)]
@@ -36,7 +40,35 @@ pub struct Fit {
     pub save_steps: usize,
 }
 
-/// The loss of one batch, and its named terms for the log.
+/// Where a stage trains, and from what.
+#[derive(Clone, Copy)]
+pub struct Stage<'a> {
+    /// Folder of checkpoints and log.
+    pub dir: &'a Path,
+    /// Every random choice follows from it.
+    pub seed: u64,
+    /// Who trains together.
+    pub world: &'a dyn Collective,
+    /// Weights to start from; absent: drawn from the seed.
+    pub start: Option<&'a BTreeMap<String, Tensor>>,
+}
+
+impl Stage<'_> {
+    /// Parameters for the part of a model named `part`, whose names begin with it.
+    ///
+    /// # Errors
+    /// When the weights to start from cannot be cast.
+    pub fn params(&self, part: &str) -> Result<Params> {
+        let seed = rng::derive_named(self.seed, part);
+        let Some(start) = self.start else { return Ok(Params::seeded(seed, &Device::Cpu)) };
+        let own = start.iter().filter(|(name, _)| name.starts_with(&format!("{part}.")));
+        let own = own.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+        Ok(Params::tensors_for_training(own, seed, &Device::Cpu)?)
+    }
+}
+
+/// The loss of one batch, and its named terms for the log. With several ranks: this rank's, such that the mean over ranks is
+/// the loss of the whole batch.
 pub struct BatchLoss {
     /// Scalar.
     pub loss: Tensor,
@@ -59,9 +91,6 @@ pub(crate) fn scalar(t: &Tensor) -> candle_core::Result<f64> {
     Ok(f64::from(t.to_scalar::<f32>()?))
 }
 
-/// Steps between lines of the log.
-const LOG_STEPS: usize = 20;
-
 impl Fit {
     /// Trains the variables of `params`, resuming from `dir` where a checkpoint is there; returns the averaged
     /// weights.
@@ -72,9 +101,10 @@ impl Fit {
         &self,
         dir: &Path,
         params: &Params,
+        world: &dyn Collective,
         mut batch_loss: impl FnMut(usize) -> Result<BatchLoss>,
     ) -> Result<BTreeMap<String, Tensor>> {
-        self.run_gradients(dir, params, |step| {
+        self.run_gradients(dir, params, world, |step| {
             let BatchLoss { loss, terms } = batch_loss(step)?;
             let value = scalar(&loss)?;
             let grads = if value.is_finite() { Some(loss.backward()?) } else { None };
@@ -91,6 +121,7 @@ impl Fit {
         &self,
         dir: &Path,
         params: &Params,
+        world: &dyn Collective,
         mut gradients: impl FnMut(usize) -> Result<StepGradients>,
     ) -> Result<BTreeMap<String, Tensor>> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -111,61 +142,216 @@ impl Fit {
             }
             tracing::info!("{}: resuming at step {done} of {}", self.name, self.steps);
         }
+        for (rank, other) in world.all_gather(&done.to_le_bytes())?.iter().enumerate() {
+            ensure!(
+                *other == done.to_le_bytes(),
+                "{}: rank {} stands at step {done}, rank {rank} at another: do they share {}?",
+                self.name,
+                world.rank(),
+                dir.display()
+            );
+        }
         let schedule =
             Schedule::Cosine { warmup: self.warmup_steps as u64, total: self.steps as u64, floor: 0.01 };
-        let mut log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log.jsonl"))?;
-        let bar = self.progress(done)?;
-        let mut sums: BTreeMap<String, f64> = BTreeMap::new();
-        let started = Instant::now();
-        let first = done;
+        let mut log = Log::open(dir, done, world)?;
+        let bar = self.progress(done, world)?;
         for step in done..self.steps {
             let StepGradients { grads, loss, terms } = gradients(step)?;
+            let (grads, loss) = average_gradients(world, &variables, grads, loss)?;
             if !loss.is_finite() {
                 bail!("{}: the loss of step {step} is {loss}; the last good checkpoint is kept", self.name);
             }
             let mut norm = 0.0;
             if let Some(mut grads) = grads {
                 norm = clip_global_norm(&mut grads, &variables, self.max_grad_norm)?;
+                ensure!(
+                    norm.is_finite(),
+                    "{}: the gradient of step {step} is {norm}; the last good checkpoint is kept",
+                    self.name
+                );
                 optimizer.set_lr(self.learning_rate * schedule.factor(step as u64));
                 optimizer.step(&grads)?;
             }
             // Also without a step, since a resumed average counts steps.
             average.update(&variables)?;
             let own = [("loss".to_owned(), loss), ("grad_norm".to_owned(), norm)];
-            for (name, value) in terms.into_iter().chain(own) {
-                *sums.entry(name).or_default() += value / LOG_STEPS as f64;
-            }
+            log.add(terms.into_iter().chain(own));
             if (step + 1) % LOG_STEPS == 0 {
-                let speed = (step + 1 - first) as f64 / started.elapsed().as_secs_f64();
-                writeln!(
-                    log,
-                    "{}",
-                    serde_json::json!({"step": step + 1, "steps_per_sec": speed, "means": sums})
-                )?;
-                bar.set_message(format!("loss {:.4}", sums["loss"]));
-                sums.clear();
+                bar.set_message(log.write(step + 1, world)?.brief());
             }
             bar.inc(1);
-            if (step + 1) % self.save_steps == 0 || step + 1 == self.steps {
-                folder.save(&TrainingState {
+            if world.is_first() && ((step + 1) % self.save_steps == 0 || step + 1 == self.steps) {
+                let saved = folder.save(&TrainingState {
                     step: step as u64 + 1,
                     weights: params.tensors(),
                     optimizer: Some(optimizer.state()?),
                     average: Some(average.tensors().clone()),
                     seeds: BTreeMap::new(),
                     metadata: serde_json::Value::Null,
+                });
+                saved.with_context(|| {
+                    format!(
+                        "{}: the checkpoint of step {} cannot be saved; the last one is kept",
+                        self.name,
+                        step + 1
+                    )
                 })?;
             }
         }
         bar.finish_and_clear();
+        // Nobody goes on to read what is not written yet.
+        world.barrier()?;
         Ok(average.tensors().clone())
     }
 
-    fn progress(&self, done: usize) -> Result<ProgressBar> {
+    fn progress(&self, done: usize, world: &dyn Collective) -> Result<ProgressBar> {
         let style = "{prefix} [{bar:30}] {pos}/{len} {msg} {per_sec} {eta} left";
-        let bar = ProgressBar::new(self.steps as u64).with_position(done as u64).with_prefix(self.name);
+        let target =
+            if world.is_first() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(self.steps as u64), target);
+        let bar = bar.with_position(done as u64).with_prefix(self.name);
         bar.set_style(ProgressStyle::with_template(style)?);
         bar.reset_eta();
         Ok(bar)
+    }
+}
+
+/// The mean over ranks of gradients and loss. A variable that has no gradient on any rank has none; where no rank has gradients,
+/// there are none.
+fn average_gradients(
+    world: &dyn Collective,
+    variables: &BTreeMap<String, Var>,
+    grads: Option<GradStore>,
+    loss: f64,
+) -> Result<(Option<GradStore>, f64)> {
+    if world.world_size() == 1 {
+        return Ok((grads, loss));
+    }
+    // Loss, then for each variable whether it has a gradient and the gradient, or zeros.
+    let mut numbers = vec![loss as f32];
+    for var in variables.values() {
+        match grads.as_ref().and_then(|grads| grads.get(var.as_tensor())) {
+            Some(grad) => {
+                numbers.push(1.0);
+                numbers.extend(grad.detach().flatten_all()?.to_vec1::<f32>()?);
+            }
+            None => numbers.resize(numbers.len() + 1 + var.elem_count(), 0.0),
+        }
+    }
+    world.all_reduce_mean(&mut numbers)?;
+    let (loss, mut rest) = (f64::from(numbers[0]), &numbers[1..]);
+    // An empty store of gradients has no other maker than a backward pass.
+    let mut store = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?.backward()?;
+    let mut any = false;
+    for var in variables.values() {
+        let (own, more) = rest.split_at(1 + var.elem_count());
+        if own[0] > 0.0 {
+            any = true;
+            store.insert(var.as_tensor(), Tensor::from_slice(&own[1..], var.shape(), &Device::Cpu)?);
+        }
+        rest = more;
+    }
+    Ok((any.then_some(store), loss))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use juror_nn::collective::{CollectiveError, Place, Ring, Single};
+    use juror_nn::params::Init;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    /// The mean over a batch of squared distances of `x` from numbers, of which each rank has its share; `y` learns on rank 0 only,
+    /// `z` never.
+    fn fit(dir: &Path, steps: usize, world: &dyn Collective) -> Result<BTreeMap<String, Tensor>> {
+        let params = Params::seeded(1, &Device::Cpu);
+        let [x, y, _z] = ["x", "y", "z"].map(|name| params.get_or_init(name, 3, Init::Normal(1.0)).unwrap());
+        let fit = Fit {
+            name: "test",
+            steps,
+            learning_rate: 0.1,
+            warmup_steps: 2,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            ema_decay: 0.5,
+            save_steps: 10,
+        };
+        fit.run(dir, &params, world, |step| {
+            let batch: Vec<f64> = (0..4).map(|i| (step * 4 + i) as f64 % 5.0).collect();
+            let own = &batch[world.share(4)];
+            let each = world.world_size() as f64 / 4.0;
+            let mut loss = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
+            for value in own {
+                loss = (loss + ((&x - *value)?.sqr()?.sum_all()? * each)?)?;
+            }
+            if world.is_first() {
+                loss = (loss + (y.sqr()?.sum_all()? * world.world_size() as f64)?)?;
+            }
+            Ok(BatchLoss { terms: vec![("first", own[0])], loss })
+        })
+    }
+
+    fn numbers(weights: &BTreeMap<String, Tensor>) -> Vec<f32> {
+        weights.values().flat_map(|t| t.to_vec1::<f32>().unwrap()).collect()
+    }
+
+    /// What both of two ranks, each on a thread, make of it.
+    fn pair<T: Send>(work: impl Fn(Ring) -> T + Sync) -> [T; 2] {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let work = &work;
+        std::thread::scope(|scope| {
+            let rank = |rank| {
+                let place = Place {
+                    rank,
+                    world_size: 2,
+                    host: "127.0.0.1".into(),
+                    port,
+                    timeout: Duration::from_secs(20),
+                };
+                scope.spawn(move || work(Ring::join(&place, 0).unwrap()))
+            };
+            let ranks = [rank(0), rank(1)];
+            ranks.map(|rank| rank.join().unwrap())
+        })
+    }
+
+    #[test]
+    fn two_ranks_train_what_one_does_and_resume() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = numbers(&fit(&dir.path().join("one"), 40, &Single).unwrap());
+        let both = dir.path().join("both");
+        let train = || pair(|ring| numbers(&fit(&both, 40, &ring).unwrap()));
+        let two = train();
+        assert_eq!(two[0], two[1], "the same bits on every rank");
+        assert!(one.iter().zip(&two[0]).all(|(a, b)| (a - b).abs() < 1e-5), "{one:?} {two:?}");
+        assert!(one[..3].iter().all(|x| (x - 2.0).abs() < 1.5) && one[6..] == two[0][6..], "{one:?}");
+
+        let text = std::fs::read_to_string(both.join("log.jsonl")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(text.lines().count(), 2, "one rank writes");
+        // 4 step + {0, 2} modulo 5, over 20 steps and both ranks.
+        assert_eq!(line["means"]["first"], 2.0);
+
+        // What a kill before the last checkpoint leaves.
+        std::fs::remove_file(both.join("step-00000040.safetensors")).unwrap();
+        assert_eq!(train(), two);
+    }
+
+    #[test]
+    fn ranks_that_stand_elsewhere_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = ["0", "1"].map(|name| dir.path().join(name));
+        fit(&folders[1], 20, &Single).unwrap();
+        let errors = pair(|ring| fit(&folders[ring.rank()], 40, &ring).unwrap_err());
+        assert!(errors[0].to_string().contains("rank 1 at another: do they share"), "{}", errors[0]);
+    }
+
+    #[test]
+    fn a_rank_that_fails_stops_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let errors = pair(|ring| if ring.is_first() { fit(dir.path(), 20, &ring).err() } else { None });
+        let error = errors[0].as_ref().unwrap().downcast_ref::<CollectiveError>().unwrap();
+        assert!(matches!(error, CollectiveError::Lost { rank: 1, .. }), "{error}");
     }
 }

@@ -2,22 +2,26 @@
 //!
 //! ```text
 //! RUN/groups/*.safetensors      versions, observed
-//! RUN/body/, RUN/decoder/       checkpoints and log.jsonl
-//! RUN/model/                    config.json, model.safetensors (f16), tokenizer.json: opens with --model
+//! RUN/body/, RUN/decoder/       checkpoints, log.jsonl and the same for TensorBoard
+//! RUN/model/                    config.json, model.safetensors (f16), tokenizer.json: opens with --model; MODEL_CARD.md
 //! ```
 //!
 //! Every `HOLD_OUT`-th content is kept from training; the errors of margins and scores on them become the
-//! model's calibration.
+//! model's calibration. Several processes ([`Collective`]) share the run's folder: each observes its share of the sources, and
+//! only the first writes the model.
 
-use crate::config::SftConfig;
-use crate::data::groups::GroupFile;
-use crate::data::{groups, sources};
+use crate::card::Card;
+use crate::config::{DataConfig, SftConfig};
+use crate::data::groups::{self, GroupFile};
+use crate::data::sources::{self, Source};
+use crate::engine::Stage;
 use crate::validate::measure;
 use crate::{body, decoder};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use juror_lmm::nano::{Body, Calibration, Nano, NanoConfig, Voice};
 use juror_lmm::{JudgeOptions, Lmm, Watched};
+use juror_nn::collective::Collective;
 use juror_nn::params::{Params, Precision, save_tensors};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,34 +33,63 @@ const HOLD_OUT: usize = 16;
 ///
 /// # Errors
 /// When a stage fails; what it had saved is used by the next run.
-pub fn run(config: &SftConfig) -> Result<PathBuf> {
+pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     let model = NanoConfig::default();
     let sources = sources::list(&config.data, config.seed)?;
-    let all = groups::prepare(&config.data, &model, &sources, &groups::folder(&config.run_dir))?;
+    let all = prepare_groups(&config.data, &model, &sources, &groups::folder(&config.run_dir), world)?;
     let (training, held_out) = hold_out(all);
 
-    let mut weights =
-        body::train(&config.body, &model, &training, config.seed, &config.run_dir.join("body"))?;
+    let (body_dir, decoder_dir) = (config.run_dir.join("body"), config.run_dir.join("decoder"));
+    let stage = Stage { dir: &body_dir, seed: config.seed, world, start: None };
+    let mut weights = body::train(&config.body, &model, &training, &stage)?;
     let frozen = Body::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;
     let library = decoder::Library::new(&frozen, &training)?;
     let tokenizer = decoder::train_tokenizer(&library, model.vocab_size, config.seed)?;
     let voice = Voice::from_bytes(tokenizer.as_bytes())?;
-    let language = decoder::train(
-        &config.language,
-        &model,
-        &library,
-        &voice,
-        config.seed,
-        &config.run_dir.join("decoder"),
-    )?;
-    weights.extend(language);
+    let stage = Stage { dir: &decoder_dir, ..stage };
+    weights.extend(decoder::train(&config.language, &model, &library, &voice, &stage)?);
     let folder = config.run_dir.join("model");
+    if !world.is_first() {
+        return Ok(folder);
+    }
     write_model(&folder, &model, weights, &tokenizer, &held_out)?;
-    tracing::info!(
-        "on contents kept from training:\n{}",
-        measure(&Nano::from_folder(&folder)?, &held_out)?.table()
-    );
+    let figures = measure(&Nano::from_folder(&folder)?, &held_out)?.table();
+    tracing::info!("on contents kept from training:\n{figures}");
+    let card = Card {
+        command: "juror train sft",
+        config,
+        data: &config.data,
+        training: &training,
+        held_out: &held_out,
+        processes: world.world_size(),
+        steps: &[("body", config.body.steps), ("decoder", config.language.steps)],
+        figures: &figures,
+    };
+    card.write(&folder)?;
     Ok(folder)
+}
+
+/// The groups of `sources`, made where they are not in `dir` yet: each rank makes its share, then all open all.
+pub(crate) fn prepare_groups(
+    data: &DataConfig,
+    model: &NanoConfig,
+    sources: &[Source],
+    dir: &Path,
+    world: &dyn Collective,
+) -> Result<Vec<GroupFile>> {
+    let own = &sources[world.share(sources.len())];
+    let made = if own.is_empty() { Vec::new() } else { groups::prepare(data, model, own, dir)? };
+    if world.world_size() == 1 {
+        return Ok(made);
+    }
+    let ids: Vec<&str> = made.iter().map(|group| group.id.as_str()).collect();
+    let mut all = Vec::with_capacity(sources.len());
+    for ids in world.all_gather(&serde_json::to_vec(&ids)?)? {
+        for id in serde_json::from_slice::<Vec<String>>(&ids)? {
+            all.push(GroupFile::open(&dir.join(format!("{id}.safetensors")))?);
+        }
+    }
+    Ok(all)
 }
 
 /// Groups to train on, and those kept from it: all of one content in [`HOLD_OUT`].

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use juror_lmm::decoder::Decoder;
 use juror_lmm::qwen2::Config;
+use juror_nn::collective::Single;
 use juror_nn::params::{Init, Params};
 use juror_train::grpo::decoder::{DecoderActor, Question};
 use juror_train::grpo::{Actor, GrpoConfig, LossType, train};
@@ -104,7 +105,7 @@ fn run(config: &GrpoConfig, reward: impl Reward + 'static, dir: &Path) -> BTreeM
         placeholder: u32::MAX,
         pad: 96,
     };
-    train("grpo", config, &params, &actor, 5, dir).unwrap();
+    train("grpo", config, &params, &actor, 5, dir, &Single).unwrap();
     params.tensors().into_iter().map(|(name, t)| (name, t.copy().unwrap())).collect()
 }
 
@@ -235,8 +236,8 @@ fn the_temporal_bonus_is_held_against_rollouts_of_the_disturbed_copy() {
         pad: 96,
     };
     let rewarded = |questions: &[Question]| {
-        let rollouts = actor.sample(questions, &config(), 1).unwrap();
-        actor.reward(questions, &rollouts, &config(), 2).unwrap().column(0)
+        let rollouts = actor.sample(questions, &config(), 1, 0).unwrap();
+        actor.reward(questions, &rollouts, &config(), 2, 0).unwrap().column(0)
     };
     // The first does better than its disturbed copy, the second worse.
     let both = rewarded(&[question(0.8, Some(0.2)), question(0.8, Some(0.9))]);
@@ -244,7 +245,7 @@ fn the_temporal_bonus_is_held_against_rollouts_of_the_disturbed_copy() {
     // One question without a disturbed copy: no bonus for anybody.
     assert_eq!(rewarded(&[question(0.8, Some(0.2)), question(0.8, None)]), [0.8; 16]);
     // No reference, no divergence: an error, not a panic.
-    let rollouts = actor.sample(&[question(0.8, None)], &config(), 1).unwrap();
+    let rollouts = actor.sample(&[question(0.8, None)], &config(), 1, 0).unwrap();
     assert!(actor.reference(&[question(0.8, None)], &rollouts, 1.0).is_err());
 }
 

@@ -6,6 +6,7 @@ use juror_lmm::nano::{Nano, Offset, observe_frames};
 use juror_lmm::{JudgeOptions, Lmm};
 use juror_media::distort::Chain;
 use juror_media::scenes::Scene;
+use juror_nn::collective::Single;
 use juror_train::config::SftConfig;
 use juror_train::sft;
 use std::path::{Path, PathBuf};
@@ -83,7 +84,7 @@ fn checkpoints(stage: &Path) -> Vec<PathBuf> {
 fn a_run_that_was_stopped_ends_in_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    let model = sft::run(&config).unwrap();
+    let model = sft::run(&config, &Single).unwrap();
     let weights = std::fs::read(model.join("model.safetensors")).unwrap();
 
     // As a kill between two checkpoints of the body leaves it: the first is there, all that follows is not.
@@ -92,7 +93,7 @@ fn a_run_that_was_stopped_ends_in_the_same_bits() {
     let saved = checkpoints(&dir.path().join("body"));
     assert_eq!(saved.len(), 2, "{saved:?}");
     std::fs::remove_file(&saved[1]).unwrap();
-    let again = sft::run(&config).unwrap();
+    let again = sft::run(&config, &Single).unwrap();
     assert!(weights == std::fs::read(again.join("model.safetensors")).unwrap(), "the weights differ");
 
     let nano = Nano::from_folder(&again).unwrap();

@@ -1,26 +1,78 @@
-//! `juror train`: runs a training configuration; the stages themselves are `juror-train`'s.
+//! `juror train`, `juror improve`: runs a training configuration; the stages themselves are `juror-train`'s.
 
+use std::path::Path;
+
+use juror_nn::collective::{self, Collective};
+use juror_nn::rng;
 use juror_train::config::SftConfig;
+use juror_train::improve::{self, ImproveConfig};
 use juror_train::mc_grpo::{self, McGrpoConfig};
 use juror_train::sft;
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{TrainArgs, TrainMethod};
+use crate::args::{ImproveArgs, TrainArgs, TrainMethod};
 use crate::commands::Outcome;
-use crate::output::{Destination, write_whole};
+use crate::output::{Destination, training_page, write_whole};
 
 /// Trains, and prints the folder of the finished model.
 ///
 /// # Errors
-/// When the configuration is wrong or a stage fails; what was saved is used by the next run.
+/// When the configuration is wrong, a rank is missing or a stage fails; what was saved is used by the next run.
 pub fn run(args: &TrainArgs) -> anyhow::Result<Outcome> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let (folder, world) = match &args.method {
+        TrainMethod::Report { run_dir, output } => {
+            report(run_dir, output.as_deref())?;
+            return Ok(Outcome::All);
+        }
+        TrainMethod::Sft { config } => {
+            let config = SftConfig::read(config)?;
+            let world = join("sft", &config)?;
+            (sft::run(&config, &*world)?, world)
+        }
+        TrainMethod::McGrpo { config } => {
+            let config = McGrpoConfig::read(config)?;
+            let world = join("mc-grpo", &config)?;
+            (mc_grpo::run(&config, &*world)?, world)
+        }
+    };
+    finish(&folder, &*world)
+}
+
+/// Improves, and prints the folder of the best model.
+///
+/// # Errors
+/// As [`run`].
+pub fn improve(args: &ImproveArgs) -> anyhow::Result<Outcome> {
+    let config = ImproveConfig::read(&args.config)?;
+    let world = join("improve", &config)?;
+    finish(&improve::run(&config, &*world)?, &*world)
+}
+
+/// Writes the page of the run and prints the folder of its model.
+fn finish(folder: &Path, world: &dyn Collective) -> anyhow::Result<Outcome> {
+    if world.is_first() {
+        // The model's folder lies in the run's.
+        report(folder.parent().unwrap_or(folder), None)?;
+        write_whole(Destination::open(None)?, format!("{}\n", folder.display()).as_bytes())?;
+    }
+    Ok(Outcome::All)
+}
+
+/// Writes the page of a run.
+fn report(run_dir: &Path, output: Option<&Path>) -> anyhow::Result<()> {
+    let page = training_page::page(run_dir)?;
+    let output = output.map_or_else(|| run_dir.join("report.html"), Path::to_owned);
+    write_whole(Destination::open(Some(&output))?, page.as_bytes())
+}
+
+/// The processes that train together, told by the environment, and who of them tells people what.
+fn join(method: &str, config: &impl Serialize) -> anyhow::Result<Box<dyn Collective>> {
+    let job = format!("{} {method} {}", juror::VERSION, serde_json::to_string(config)?);
+    let world = collective::from_env(rng::derive_named(0, &job))?;
+    let level = if world.is_first() { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     // Fails only where another subscriber is set already, which then does the telling.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
-    let folder = match &args.method {
-        TrainMethod::Sft { config } => sft::run(&SftConfig::read(config)?)?,
-        TrainMethod::McGrpo { config } => mc_grpo::run(&McGrpoConfig::read(config)?)?,
-    };
-    write_whole(Destination::open(None)?, format!("{}\n", folder.display()).as_bytes())?;
-    Ok(Outcome::All)
+    Ok(world)
 }

@@ -2,12 +2,14 @@
 //!
 //! - [`scatter`]: scores against ratings;
 //! - [`reliability`]: probabilities against choices;
+//! - [`lines`]: values by step;
 //! - [`histogram`]: how values are distributed, and bars by name;
 //! - [`ranking`]: scores with intervals, and the matrix of margins.
 //!
 //! Units are pixels, from the upper left. [`super::plot`] makes pictures of them.
 
 pub mod histogram;
+pub mod lines;
 pub mod ranking;
 pub mod reliability;
 pub mod scatter;

@@ -7,6 +7,7 @@ pub mod page;
 pub mod pairs_page;
 pub mod plot;
 pub mod table;
+pub mod training_page;
 
 use std::io::{self, Write};
 

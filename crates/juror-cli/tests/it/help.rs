@@ -2,7 +2,7 @@
 
 use crate::support::{filters, juror, run};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "compare",
     "score",
     "rank",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 14] = [
     "pairs",
     "label",
     "train",
+    "improve",
     "pull",
     "models",
     "bench",

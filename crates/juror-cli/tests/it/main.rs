@@ -20,3 +20,4 @@ mod server;
 mod support;
 #[path = "../../../juror-lmm/tests/golden/tiny.rs"]
 mod tiny;
+mod train;

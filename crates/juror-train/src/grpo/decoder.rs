@@ -108,14 +108,23 @@ impl Actor for DecoderActor<'_> {
         (self.questions)(count, rng)
     }
 
-    fn sample(&self, prompts: &[Question], config: &GrpoConfig, seed: u64) -> Result<Vec<Rollout>> {
-        let options = Options::sampled(
-            config.sampling(),
-            config.num_generations,
-            seed,
-            config.max_completion_length,
-            self.stop_ids.clone(),
-        );
+    fn sample(
+        &self,
+        prompts: &[Question],
+        config: &GrpoConfig,
+        seed: u64,
+        first: usize,
+    ) -> Result<Vec<Rollout>> {
+        let options = Options {
+            first_prompt: first,
+            ..Options::sampled(
+                config.sampling(),
+                config.num_generations,
+                seed,
+                config.max_completion_length,
+                self.stop_ids.clone(),
+            )
+        };
         let prefill = self.prefill(self.sampler, prompts, 1)?;
         let completions = generate(self.sampler, &prefill, &options, |_, _, _| ())?;
         let rollout = |completion: juror_lmm::generate::Completion| {
@@ -132,12 +141,13 @@ impl Actor for DecoderActor<'_> {
         rollouts: &[Rollout],
         config: &GrpoConfig,
         seed: u64,
+        first: usize,
     ) -> Result<Table> {
         let mut table = self.rewards.rate(&groups(prompts, rollouts));
         let disturbed: Option<Vec<Question>> =
             prompts.iter().map(|q| q.disturbed.as_deref().cloned()).collect();
         if let (Some(temporal), Some(disturbed)) = (&self.temporal, disturbed) {
-            let baseline = self.sample(&disturbed, config, seed)?;
+            let baseline = self.sample(&disturbed, config, seed, first)?;
             temporal.apply(&mut table, &self.rewards.rate(&groups(&disturbed, &baseline)));
         }
         Ok(table)

@@ -12,13 +12,19 @@
 //! kept for the iterations behind. Checkpoints fall between rounds, so a resumed run samples what it would have sampled.
 //! A group of equal rewards has advantages 0: it takes no part in the policy term, and is counted
 //! (`frac_reward_zero_std`). A micro-batch of nothing else, without KL or coupled loss, is not run at all.
+//!
+//! Of several processes each samples and trains its share of the round's prompts, `gradient_accumulation_steps` micro-batches as
+//! in TRL: two processes with one micro-batch do what one does with two. `scale_rewards = "batch"` and rewards that compare
+//! prompts with each other see a rank's own share only; the tokens that `dapo` and `cispo` divide by are counted over all.
 
 use super::{Advantages, GrpoConfig, Scored, advantages, completion_mask, policy_loss};
 use crate::engine::{Fit, StepGradients, scalar};
+use crate::log::TOKENS;
 use crate::rewards::{Table, mean, unbiased_variance};
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use juror_nn::collective::Collective;
 use juror_nn::params::Params;
 use juror_nn::rng;
 use rand_chacha::ChaCha8Rng;
@@ -62,13 +68,19 @@ pub trait Actor {
     /// When the data cannot be read.
     fn prompts(&self, count: usize, rng: &mut ChaCha8Rng) -> Result<Vec<Self::Prompt>>;
 
-    /// Samples completions; all randomness from `seed`.
+    /// Samples completions; all randomness from `seed` and the number of the prompt, which is `first` for the first.
     ///
     /// # Errors
     /// When tensor work fails.
-    fn sample(&self, prompts: &[Self::Prompt], config: &GrpoConfig, seed: u64) -> Result<Vec<Rollout>>;
+    fn sample(
+        &self,
+        prompts: &[Self::Prompt],
+        config: &GrpoConfig,
+        seed: u64,
+        first: usize,
+    ) -> Result<Vec<Rollout>>;
 
-    /// Rewards the completions of a whole round. `seed` is for whatever must be sampled besides (baselines).
+    /// Rewards the completions of a rank's round. `seed` and `first` are for whatever must be sampled besides (baselines).
     ///
     /// # Errors
     /// When a reward cannot be computed.
@@ -78,6 +90,7 @@ pub trait Actor {
         rollouts: &[Rollout],
         config: &GrpoConfig,
         seed: u64,
+        first: usize,
     ) -> Result<Table>;
 
     /// Reads given completions with gradient. `advantages` are theirs, for a coupled loss.
@@ -119,6 +132,8 @@ struct Round<P> {
     /// Per micro-batch.
     reference: Vec<Option<Tensor>>,
     terms: Vec<(String, f64)>,
+    /// Tokens that count, a mean over ranks.
+    tokens: f64,
 }
 
 /// Trains the variables of `params`, which `actor` is built on; checkpoints, `log.jsonl` and `rollouts.jsonl` go to
@@ -133,6 +148,7 @@ pub fn train<A: Actor>(
     actor: &A,
     seed: u64,
     dir: &Path,
+    world: &dyn Collective,
 ) -> Result<BTreeMap<String, Tensor>> {
     config.check()?;
     let fit = Fit {
@@ -146,13 +162,15 @@ pub fn train<A: Actor>(
         save_steps: config.save_steps,
     };
     let mut kept: Option<Round<A::Prompt>> = None;
-    fit.run_gradients(dir, params, |step| {
+    fit.run_gradients(dir, params, world, |step| {
         let number = step / config.num_iterations;
         let mut round = match kept.take() {
             Some(round) if round.number == number => round,
             _ => {
-                let round = sample_round(config, actor, seed, number)?;
-                if step % config.logging_steps.next_multiple_of(config.num_iterations) == 0 {
+                let round = sample_round(config, actor, seed, number, world)?;
+                if world.is_first()
+                    && step % config.logging_steps.next_multiple_of(config.num_iterations) == 0
+                {
                     log_rollouts(config, actor, &round, step, dir)?;
                 }
                 round
@@ -169,19 +187,26 @@ fn sample_round<A: Actor>(
     actor: &A,
     seed: u64,
     number: usize,
+    world: &dyn Collective,
 ) -> Result<Round<A::Prompt>> {
     let k = config.num_generations;
     let micro_batches = config.gradient_accumulation_steps;
     let of_round = |name| rng::derive_seed(rng::derive_named(seed, name), &[number as u64]);
-    let wanted = config.prompts() * micro_batches;
-    let prompts = actor.prompts(wanted, &mut rng::stream(of_round("prompts"), &[]))?;
+    let wanted = config.prompts() * micro_batches * world.world_size();
+    let mut prompts = actor.prompts(wanted, &mut rng::stream(of_round("prompts"), &[]))?;
     ensure!(prompts.len() == wanted, "{} prompts, {wanted} are needed", prompts.len());
-    let rollouts = actor.sample(&prompts, config, of_round("rollouts"))?;
+    let share = world.share(wanted);
+    let first = share.start;
+    prompts.truncate(share.end);
+    let prompts = prompts.split_off(first);
+    let rollouts = actor.sample(&prompts, config, of_round("rollouts"), first)?;
     ensure!(rollouts.len() == prompts.len() * k, "{} rollouts of {} prompts", rollouts.len(), prompts.len());
-    let table = actor.reward(&prompts, &rollouts, config, of_round("baselines"))?;
+    let table = actor.reward(&prompts, &rollouts, config, of_round("baselines"), first)?;
     let totals = table.totals();
     let advantages = advantages(&totals, k, config.scale_rewards);
-    let terms = round_terms(&table, &advantages, &rollouts);
+    let mut terms = round_terms(&table, &advantages, &rollouts);
+    let written: usize = rollouts.iter().map(|r| r.tokens.len()).sum();
+    terms.push((TOKENS.into(), (written * world.world_size()) as f64 / config.num_iterations as f64));
     let reference = prompts
         .chunks(config.prompts())
         .zip(rollouts.chunks(config.prompts() * k))
@@ -191,14 +216,21 @@ fn sample_round<A: Actor>(
         })
         .collect::<Result<Vec<_>>>()?;
     let old = vec![None; reference.len()];
-    Ok(Round { number, prompts, rollouts, table, advantages, old, reference, terms })
+    let counted = rollouts.iter().filter(|r| !is_left_out(config, r)).map(|r| r.tokens.len());
+    let mut tokens = [counted.sum::<usize>() as f32];
+    world.all_reduce_mean(&mut tokens)?;
+    let tokens = f64::from(tokens[0]);
+    Ok(Round { number, prompts, rollouts, table, advantages, old, reference, terms, tokens })
+}
+
+/// Whether a completion was cut and does not count for it.
+fn is_left_out(config: &GrpoConfig, rollout: &Rollout) -> bool {
+    config.mask_truncated_completions && !rollout.stopped
 }
 
 /// One optimiser step's gradients.
 fn iterate<A: Actor>(config: &GrpoConfig, actor: &A, round: &mut Round<A::Prompt>) -> Result<StepGradients> {
     let rows = config.prompts() * config.num_generations;
-    let cut = |rollout: &Rollout| config.mask_truncated_completions && !rollout.stopped;
-    let tokens_in_step: usize = round.rollouts.iter().filter(|r| !cut(r)).map(|r| r.tokens.len()).sum();
     let micro_batches = round.reference.len();
     let mut sums: BTreeMap<String, (f64, usize)> = BTreeMap::new();
     let (mut grads, mut total): (Option<GradStore>, f64) = (None, 0.0);
@@ -212,7 +244,7 @@ fn iterate<A: Actor>(config: &GrpoConfig, actor: &A, round: &mut Round<A::Prompt
         let forward = actor.forward(prompts, rollouts, advantages, config.temperature)?;
         let lengths: Vec<usize> = rollouts.iter().map(|r| r.tokens.len()).collect();
         let (longest, device) = (forward.logps.dim(1)?, forward.logps.device());
-        let cut: Vec<bool> = rollouts.iter().map(cut).collect();
+        let cut: Vec<bool> = rollouts.iter().map(|r| is_left_out(config, r)).collect();
         let mask = completion_mask(&lengths, longest, &cut, device)?;
         let per_row: Vec<f32> = advantages.iter().map(|a| *a as f32).collect();
         let scored = Scored {
@@ -223,7 +255,7 @@ fn iterate<A: Actor>(config: &GrpoConfig, actor: &A, round: &mut Round<A::Prompt
             advantages: &Tensor::new(per_row, device)?,
             mask: &mask,
         };
-        let policy = policy_loss(config, &scored, micro_batches, tokens_in_step as f64)?;
+        let policy = policy_loss(config, &scored, micro_batches, round.tokens)?;
         let mut loss = policy.loss;
         if let Some(coupled) = &forward.coupled {
             loss = (loss + (coupled / micro_batches as f64)?)?;

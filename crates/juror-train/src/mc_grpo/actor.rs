@@ -58,6 +58,8 @@ pub struct Writing<'a> {
     pub max_tokens: usize,
     /// Of all draws.
     pub seed: u64,
+    /// Number of the first prompt among all that `seed` is for.
+    pub first: usize,
 }
 
 /// Everything a round needs.
@@ -127,7 +129,7 @@ impl NanoActor<'_> {
         let longest = writing.max_tokens.min(decoder.max_len() - prefix - 1);
         let stream = |row: usize| {
             let (prompt, rollout) = (row / writing.rollouts, row % writing.rollouts);
-            rng::stream(writing.seed, &[prompt as u64, rollout as u64])
+            rng::stream(writing.seed, &[(writing.first + prompt) as u64, rollout as u64])
         };
         let mut streams: Vec<ChaCha8Rng> = (0..rows).map(stream).collect();
         let mut rollouts = vec![Rollout::default(); rows];
@@ -224,17 +226,25 @@ impl Actor for NanoActor<'_> {
         pairs::draw(&self.library, &self.strata, count, rng)
     }
 
-    fn sample(&self, prompts: &[Pair], config: &GrpoConfig, seed: u64) -> Result<Vec<Rollout>> {
+    fn sample(&self, prompts: &[Pair], config: &GrpoConfig, seed: u64, first: usize) -> Result<Vec<Rollout>> {
         let writing = Writing {
             sampling: &config.sampling(),
             rollouts: config.num_generations,
             max_tokens: config.max_completion_length,
             seed,
+            first,
         };
         Ok(Self::write(&self.library, &self.sampler, &self.speech, prompts, &writing)?.0)
     }
 
-    fn reward(&self, prompts: &[Pair], rollouts: &[Rollout], _: &GrpoConfig, _: u64) -> Result<Table> {
+    fn reward(
+        &self,
+        prompts: &[Pair],
+        rollouts: &[Rollout],
+        _: &GrpoConfig,
+        _: u64,
+        _: usize,
+    ) -> Result<Table> {
         Ok(self.rewards.rate(&groups(&self.library, prompts, rollouts)))
     }
 

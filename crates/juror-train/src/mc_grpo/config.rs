@@ -163,15 +163,7 @@ impl McGrpoConfig {
             "grpo.per_device_train_batch_size holds {prompts} prompts, an even number is needed: every pair is asked \
              about in both orders"
         );
-        ensure!(
-            self.data.max_frames >= 2,
-            "data.max_frames is {}, at least 2 are needed",
-            self.data.max_frames
-        );
-        ensure!(self.data.versions >= 2, "data.versions is {}, at least 2 are needed", self.data.versions);
-        ensure!(!self.data.short_sides.is_empty(), "data.short_sides is empty");
-        let sources = !self.data.clips.is_empty() || self.data.scenes > 0;
-        ensure!(sources, "no source: give data.clips or data.scenes above 0");
+        self.data.check()?;
         for (name, value) in [
             ("rewards.format", rewards.format),
             ("rewards.preference", rewards.preference),
@@ -214,6 +206,7 @@ mod tests {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
         McGrpoConfig::read(&configs.join("nano-mc-grpo.toml")).unwrap();
         crate::config::SftConfig::read(&configs.join("nano.toml")).unwrap();
+        crate::improve::ImproveConfig::read(&configs.join("nano-improve.toml")).unwrap();
     }
 
     #[test]

@@ -37,6 +37,23 @@ pub struct Figures {
     pub attribution: f64,
 }
 
+impl Figures {
+    /// All figures but the number of pairs, as people read them.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, Option<f64>); 8] {
+        [
+            ("margin behind the reasons, SRCC", self.margin_srcc),
+            ("margin behind the reasons, mean error (points)", Some(self.margin_error)),
+            ("gap between the orders (points)", Some(self.order_gap)),
+            ("margin after the question, SRCC", self.question_srcc),
+            ("margin after the question, mean error (points)", Some(self.question_error)),
+            ("right form", Some(self.format)),
+            ("right side", Some(self.preference)),
+            ("distortions, F1", Some(self.attribution)),
+        ]
+    }
+}
+
 /// Measures `decoder` on `prompts`, pairs each followed by its mirror; `None` without prompts.
 ///
 /// # Errors
@@ -52,7 +69,7 @@ pub fn measure(
     if prompts.is_empty() {
         return Ok(None);
     }
-    let writing = Writing { sampling: &Sampling::greedy(), rollouts: 1, max_tokens, seed: 0 };
+    let writing = Writing { sampling: &Sampling::greedy(), rollouts: 1, max_tokens, seed: 0, first: 0 };
     let (mut rollouts, mut questions) = (Vec::new(), Vec::new());
     for prompts in prompts.chunks(BATCH) {
         let (more, asked) = NanoActor::write(library, decoder, speech, prompts, &writing)?;

@@ -8,9 +8,9 @@
 //! The idea is VersusQ's (arXiv 2605.21130), whose published part is no more than that; the equations are ours.
 //!
 //! ```text
-//! RUN/decoder/         checkpoints, log.jsonl, rollouts.jsonl
+//! RUN/decoder/         checkpoints, log.jsonl and the same for TensorBoard, rollouts.jsonl
 //! RUN/report.json      figures on held-out pairs, before and after
-//! RUN/model/           opens with --model
+//! RUN/model/           opens with --model; MODEL_CARD.md
 //! ```
 //!
 //! Left out: gradients into the body; the calibration of the start model is kept.
@@ -27,16 +27,18 @@ pub use config::{Coupling, McGrpoConfig, PairConfig, RewardConfig, RolloutWeight
 pub use measure::Figures;
 pub use pairs::Pair;
 
+use crate::card::Card;
 use crate::data::groups::{self, GroupFile};
 use crate::data::sources;
 use crate::decoder::Library;
 use crate::grpo;
 use crate::rewards::{Attribution, Format, MarginBell, Preference, Rewards};
-use crate::sft::{hold_out, write_model};
+use crate::sft::{hold_out, prepare_groups, write_model};
 use actor::{NanoActor, Speech};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use juror_lmm::nano::{Body, Decoder, NanoConfig};
+use juror_nn::collective::Collective;
 use juror_nn::params::Params;
 use juror_nn::rng;
 use serde::{Deserialize, Serialize};
@@ -95,12 +97,12 @@ impl Start {
 ///
 /// # Errors
 /// When data or model cannot be read or a step fails; what was saved is used by the next run.
-pub fn run(config: &McGrpoConfig) -> Result<PathBuf> {
+pub fn run(config: &McGrpoConfig, world: &dyn Collective) -> Result<PathBuf> {
     config.check()?;
     let (start, policy) = Start::open(&config.model, config.coupling.trained, config.seed)?;
     let sources = sources::list(&config.data, config.seed)?;
     let folder = config.groups_dir.clone().unwrap_or_else(|| groups::folder(&config.run_dir));
-    let all = groups::prepare(&config.data, &start.config, &sources, &folder)?;
+    let all = prepare_groups(&config.data, &start.config, &sources, &folder, world)?;
     let (training, held_out) = hold_out(all);
 
     // Copies: the variables' own memory changes under training.
@@ -128,7 +130,11 @@ pub fn run(config: &McGrpoConfig) -> Result<PathBuf> {
         &actor,
         config.seed,
         &config.run_dir.join("decoder"),
+        world,
     )?;
+    if !world.is_first() {
+        return Ok(config.run_dir.join("model"));
+    }
     let mut weights = copied;
     weights.extend(trained);
 
@@ -138,7 +144,35 @@ pub fn run(config: &McGrpoConfig) -> Result<PathBuf> {
         .with_context(|| format!("cannot write {}", path.display()))?;
     let folder = config.run_dir.join("model");
     write_model(&folder, &start.config, weights, &start.tokenizer, &held_out)?;
+    let card = Card {
+        command: "juror train mc-grpo",
+        config,
+        data: &config.data,
+        training: &training,
+        held_out: &held_out,
+        processes: world.world_size(),
+        steps: &[("rollouts", config.grpo.max_steps)],
+        figures: &report.table(),
+    };
+    card.write(&folder)?;
     Ok(folder)
+}
+
+impl Report {
+    /// The figures as a Markdown table.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let (Some(before), Some(after)) = (&self.before, &self.after) else {
+            return "No pairs were drawn.\n".to_owned();
+        };
+        let mut table =
+            format!("| greedy, both orders, {} pairs | before | after |\n|---|---|---|\n", before.pairs);
+        for ((name, before), (_, after)) in before.named().into_iter().zip(after.named()) {
+            let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
+            table += &format!("| {name} | {} | {} |\n", cell(before), cell(after));
+        }
+        table
+    }
 }
 
 /// Figures on pairs of groups that were held out, before and after.

@@ -5,6 +5,7 @@ use crate::config::{DataConfig, YardstickConfig};
 use crate::decoder;
 use crate::grpo::{Actor, GrpoConfig, Rollout};
 use juror_lmm::nano::Nano;
+use juror_nn::collective::Single;
 use std::sync::OnceLock;
 
 fn tiny() -> NanoConfig {
@@ -117,12 +118,12 @@ fn what_was_sampled_is_what_is_trained() {
     let prompts = actor.prompts(4, &mut rng).unwrap();
     assert_eq!((prompts[0].a, prompts[0].b), (prompts[1].b, prompts[1].a));
     assert_eq!(prompts[0].target, -prompts[1].target);
-    let rollouts = actor.sample(&prompts, &config.grpo, 5).unwrap();
+    let rollouts = actor.sample(&prompts, &config.grpo, 5, 0).unwrap();
     assert_eq!(rollouts.len(), 16);
     assert_ne!(rollouts[0].tokens, rollouts[1].tokens, "rollouts have streams of their own");
-    assert_eq!(rollouts, actor.sample(&prompts, &config.grpo, 5).unwrap());
+    assert_eq!(rollouts, actor.sample(&prompts, &config.grpo, 5, 0).unwrap());
     // Alone, a prompt is answered in the same way.
-    assert_eq!(rollouts[..4], actor.sample(&prompts[..1], &config.grpo, 5).unwrap());
+    assert_eq!(rollouts[..4], actor.sample(&prompts[..1], &config.grpo, 5, 0).unwrap());
     let agree = |rollouts: &[Rollout]| {
         let read = actor.read(&actor.policy, &prompts, rollouts, 1.0).unwrap();
         let last = rollouts.iter().enumerate().map(|(row, r)| (row, r.tokens.len() - 1));
@@ -139,8 +140,8 @@ fn what_was_sampled_is_what_is_trained() {
     assert!(gap.to_scalar::<f32>().unwrap() < 1e-5);
 
     // The sampler follows the policy under training, the margins of which move.
-    grpo::train("mc-grpo", &config.grpo, &start.params, &actor, 1, &config.run_dir).unwrap();
-    let after = actor.sample(&prompts, &config.grpo, 5).unwrap();
+    grpo::train("mc-grpo", &config.grpo, &start.params, &actor, 1, &config.run_dir, &Single).unwrap();
+    let after = actor.sample(&prompts, &config.grpo, 5, 0).unwrap();
     agree(&after);
     assert!(rollouts.iter().zip(&after).any(|(a, b)| (a.margin.unwrap() - b.margin.unwrap()).abs() > 1e-3));
 }
@@ -149,7 +150,7 @@ fn what_was_sampled_is_what_is_trained() {
 fn a_run_leaves_a_model_that_opens_and_resumes_to_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let config = prepare(dir.path());
-    let folder = run(&config).unwrap();
+    let folder = run(&config, &Single).unwrap();
     let nano = Nano::from_folder(&folder).unwrap();
     assert_eq!(nano.config(), &tiny());
     let weights = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
@@ -170,7 +171,7 @@ fn a_run_leaves_a_model_that_opens_and_resumes_to_the_same_bits() {
     std::fs::remove_file(config.run_dir.join("decoder/step-00000006.safetensors")).unwrap();
     let expected = weights(&folder);
     std::fs::remove_dir_all(&folder).unwrap();
-    run(&config).unwrap();
+    run(&config, &Single).unwrap();
     assert!(weights(&folder) == expected);
 }
 
@@ -182,7 +183,7 @@ fn the_head_alone_leaves_the_words_alone() {
     let (start, _) = Start::open(&config.model, Trained::Head, 1).unwrap();
     let names: Vec<String> = start.params.variables().into_keys().collect();
     assert!(!names.is_empty() && names.iter().all(|name| name.starts_with("decoder.margin")), "{names:?}");
-    run(&config).unwrap();
+    run(&config, &Single).unwrap();
 }
 
 #[test]
@@ -205,6 +206,6 @@ fn a_missing_model_is_told_by_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = prepare(dir.path());
     config.model = dir.path().join("nowhere");
-    let message = format!("{:#}", run(&config).unwrap_err());
+    let message = format!("{:#}", run(&config, &Single).unwrap_err());
     assert!(message.contains("nowhere"), "{message}");
 }
