@@ -1,7 +1,7 @@
 //! Histogram matching: the subset of a pool whose low-level measurements are spread as wanted.
 //!
 //! After Vonikakis et al. (2017), as W2S-VQA chose its sources (arXiv 2505.03631, appendix A): each of the nine measurements is
-//! cut into [`BINS`] bins, and the sum over all bins of |count - wanted count| is to be least. They solve that by mixed-integer
+//! cut into ten bins, and the sum over all bins of |count - wanted count| is to be least. They solve that by mixed-integer
 //! programming; here sources are taken one by one, always the one that helps most, and then exchanged for others as long
 //! as that helps. The result has no exchange of two that would improve it, and depends on the order of the pool only in ties.
 

@@ -1,6 +1,6 @@
 //! Judges that need neither a reference nor training on ratings: measurements of single pictures.
 //!
-//! The mean over pictures at [`MOMENTS`] times of NIQE's distance from natural pictures (Mittal et al. 2013; 0 is natural), CPBD's
+//! The mean over pictures at eight times of NIQE's distance from natural pictures (Mittal et al. 2013; 0 is natural), CPBD's
 //! share of sharp edges (Narvekar and Karam 2011; 1 is sharp) or blockiness at the borders of 8 x 8 blocks (1 is none), as
 //! [`juror_media::measure`] has them. They know one kind of fault each and are put on the scale by the panel's logistic, which falls
 //! where more is worse. Left out: BRISQUE's regression, whose weights come from ratings under another licence; and time.
