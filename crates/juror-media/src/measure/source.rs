@@ -299,19 +299,10 @@ impl Collector {
 
     fn report(self, duration_secs: f64, rules: &RejectRules) -> SourceReport {
         let count = self.pictures.max(1) as f64;
-        let [blockiness, sharpness, contrast, noise, _, colourfulness, luminance, ..] =
-            self.sums.map(|sum| sum / count);
-        let measurements = Measurements {
-            blockiness,
-            sharpness,
-            contrast,
-            noise,
-            flicker: self.sums[4] / self.pairs.max(1) as f64,
-            colourfulness,
-            luminance,
-            spatial_information: self.sums[7],
-            temporal_information: self.sums[8],
-        };
+        let mut values = self.sums.map(|sum| sum / count);
+        values[4] = self.sums[4] / self.pairs.max(1) as f64;
+        values[7..].copy_from_slice(&self.sums[7..]); // maxima
+        let measurements = Measurements::from(values);
         let active_share = self.lit.as_ref().map_or(0.0, |(columns, rows)| span(columns) * span(rows));
         let largest_change = self.changes.largest();
         let mut rejects = Vec::new();

@@ -10,7 +10,7 @@ use juror_media::measure::Measurements;
 /// Bins of each measurement.
 const BINS: usize = 10;
 const MEASURES: usize = Measurements::NAMES.len();
-/// Shares of the values that lie below the first and above the last inner edge are kept out of the range.
+/// Share of the values at either end that do not widen the range.
 const OUTLIERS: f64 = 0.01;
 /// Rounds of exchanges; a few are enough.
 const ROUNDS: usize = 30;
@@ -42,10 +42,13 @@ pub fn choose(pool: &[Measurements], like: Option<&[Measurements]>, count: usize
     };
     let mut have = Table::default();
     let mut taken = vec![false; pool.len()];
+    let cost = |have: &Table, i: usize| have.cost_of(&wanted, &bins[i]);
+    let cheapest = |have: &Table, taken: &[bool]| {
+        let rest = (0..bins.len()).filter(|&i| !taken[i]);
+        rest.min_by(|&a, &b| cost(have, a).total_cmp(&cost(have, b)))
+    };
     for _ in 0..count {
-        let gain = |i: usize| have.cost_of(&wanted, &bins[i], 1.0);
-        let best = (0..pool.len()).filter(|&i| !taken[i]).min_by(|&a, &b| gain(a).total_cmp(&gain(b)));
-        let Some(best) = best else { break };
+        let Some(best) = cheapest(&have, &taken) else { break };
         taken[best] = true;
         have.add(&bins[best], 1.0);
     }
@@ -55,13 +58,9 @@ pub fn choose(pool: &[Measurements], like: Option<&[Measurements]>, count: usize
             if !taken[out] {
                 continue;
             }
-            let before = have.distance(&wanted);
             have.add(&bins[out], -1.0);
-            let without = have.distance(&wanted);
-            let cost = |i: usize| without + have.cost_of(&wanted, &bins[i], 1.0);
-            let best = (0..pool.len()).filter(|&i| !taken[i]).min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
-            match best {
-                Some(best) if cost(best) < before - 1e-9 => {
+            match cheapest(&have, &taken) {
+                Some(best) if cost(&have, best) < cost(&have, out) - 1e-9 => {
                     (taken[out], taken[best]) = (false, true);
                     have.add(&bins[best], 1.0);
                     changed = true;
@@ -127,10 +126,10 @@ impl Table {
     }
 
     /// How the distance would change by one more source in these bins.
-    fn cost_of(&self, wanted: &Self, bins: &[usize; MEASURES], weight: f64) -> f64 {
+    fn cost_of(&self, wanted: &Self, bins: &[usize; MEASURES]) -> f64 {
         let change = |(measure, &bin): (usize, &usize)| {
             let (have, want) = (self.0[measure][bin], wanted.0[measure][bin]);
-            (have + weight - want).abs() - (have - want).abs()
+            (have + 1.0 - want).abs() - (have - want).abs()
         };
         bins.iter().enumerate().map(change).sum()
     }

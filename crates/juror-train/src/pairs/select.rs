@@ -45,6 +45,14 @@ pub struct Measured {
     pub left_out: Option<String>,
 }
 
+impl Measured {
+    /// Whether it is a source of the set.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.left_out.is_none()
+    }
+}
+
 /// Measures all files and chooses.
 ///
 /// # Errors
@@ -89,7 +97,7 @@ pub fn select(
         });
         if left_out.is_none() {
             kept.push(selection.measured.len());
-            source.start_secs = stretch_start(&config.sources, &source, &report)?;
+            source.start_secs = stretch_start(&config.sources, &source, &report);
         }
         selection.measured.push(Measured { source, report, left_out });
     }
@@ -111,7 +119,7 @@ pub fn select(
             }
         }
     }
-    let chosen = selection.measured.iter().filter(|m| m.left_out.is_none()).map(|m| m.source.clone());
+    let chosen = selection.measured.iter().filter(|m| m.is_used()).map(|m| m.source.clone());
     selection.sources = chosen.chain(scenes).collect();
     Ok(selection)
 }
@@ -173,12 +181,10 @@ fn middle(config: &SourcesConfig, duration_secs: f64) -> (f64, f64) {
 
 /// Where the stretch of a source begins: anywhere in the measured part, but within one shot where one is long enough, and else at
 /// the start of the longest.
-fn stretch_start(config: &SourcesConfig, source: &Source, report: &SourceReport) -> Result<f64> {
-    let Some(input) = source.input() else { return Ok(0.0) };
-    let video = Video::open(&input.path)?;
-    let (start_secs, end_secs) = middle(config, video.info().duration_secs);
-    let wanted_secs = config.stretch_secs(video.info().fps);
-    Ok(start_within(&report.cuts_secs, (start_secs, end_secs), wanted_secs, source.seed))
+fn stretch_start(config: &SourcesConfig, source: &Source, report: &SourceReport) -> f64 {
+    let Origin::File { duration_secs, fps, .. } = source.origin else { return 0.0 };
+    let wanted_secs = config.stretch_secs(fps);
+    start_within(&report.cuts_secs, middle(config, duration_secs), wanted_secs, source.seed)
 }
 
 fn start_within(cuts_secs: &[f64], (start_secs, end_secs): (f64, f64), wanted_secs: f64, seed: u64) -> f64 {

@@ -58,6 +58,10 @@ pub enum Origin {
         input: Input,
         /// Of its bytes.
         sha256: String,
+        /// As its container states it.
+        duration_secs: f64,
+        /// Frames a second.
+        fps: f64,
     },
     /// A rendered scene.
     Scene(u64),
@@ -280,7 +284,8 @@ fn look_at(config: &PairsConfig, input: Input, store: &Store) -> Result<Looked> 
     let id = id_of(&["file", &sha256, &stretch(&config.sources), &quality]);
     let seed = rng::derive_named(config.seed, &sha256);
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Ok(Ok(Source { id, name, origin: Origin::File { input, sha256 }, seed, start_secs: 0.0 }))
+    let origin = Origin::File { input, sha256, duration_secs: info.duration_secs, fps: info.fps };
+    Ok(Ok(Source { id, name, origin, seed, start_secs: 0.0 }))
 }
 
 /// A regular file as it is now; else the kind of failure and the reason.

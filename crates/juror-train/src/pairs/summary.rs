@@ -128,7 +128,7 @@ pub fn of(
         *reject_kinds.entry(reject.kind.to_owned()).or_default() += 1;
     }
     let mut measurements: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for used in measured.iter().filter(|m| m.left_out.is_none()) {
+    for used in measured.iter().filter(|m| m.is_used()) {
         for (name, value) in Measurements::NAMES.into_iter().zip(used.report.measurements.values()) {
             measurements.entry(name.to_owned()).or_default().push(value);
         }

@@ -207,9 +207,10 @@ fn write_measured(file: &mut BufWriter<File>, measured: &[Measured]) -> Result<(
     let mut table = csv::Writer::from_writer(file);
     let columns = ["file", "sha256", "used", "left_out", "pictures", "cuts", "active_share"];
     table.write_record(columns.iter().chain(&Measurements::NAMES))?;
-    for Measured { source, report, left_out } in measured {
+    for entry in measured {
+        let Measured { source, report, left_out } = entry;
         let path = source.input().map_or_else(String::new, |input| input.path.to_string_lossy().into_owned());
-        let used = if left_out.is_none() { "yes" } else { "no" };
+        let used = if entry.is_used() { "yes" } else { "no" };
         let mut row = vec![
             path,
             source.content_sha256().unwrap_or_default().to_owned(),
