@@ -8,6 +8,9 @@
 //! rank_regression   cross-entropy of sigmoid(r) against Q
 //! score_rank, score_regression: the same of s
 //! cross_rank        as rank, of s, over pairs of different groups with |Q_i - Q_j| > 0.12
+//! contrast          as rank, of r moved by the contrast c (`nano/contrast.rs`); r gets no gradient from it, so that it stays as good as
+//!                   it can be alone
+//! cross_contrast    the same over some pairs of different groups
 //! dominant          cross-entropy of the dominant distortion, 5 % label smoothing, the n versions of one kind in
 //!                   a batch weighted by 1 / sqrt(n): codecs are a third of all versions
 //! severity          binary cross-entropy against level / 5 per kind
@@ -18,8 +21,8 @@
 //! Weights and their trade-offs: `nano.md`, section "What matters", 3.
 //!
 //! Of several processes each sees the groups of its share. All draw the whole batch, so that counts and class weights are those
-//! of the whole batch, and the mean of the ranks' losses is the loss of one process; but `cross_rank` sees only pairs of
-//! groups of one rank, and is the mean of the ranks' means.
+//! of the whole batch, and the mean of the ranks' losses is the loss of one process; but `cross_rank` and `cross_contrast` see
+//! only pairs of groups of one rank, and are the mean of the ranks' means.
 
 use crate::config::{BodyTraining, BodyWeights};
 use crate::data::groups::{Example, GroupFile};
@@ -28,7 +31,7 @@ use anyhow::{Result, ensure};
 use candle_core::{D, Device, Tensor};
 use juror_lmm::nano::{
     Body, CONTEXT_PLACES, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, Numbers, PATCH_LEN, PATCHES,
-    PLACES, flip_fragment, patch_features,
+    PLACES, Sides, flip_fragment, patch_features,
 };
 use juror_nn::collective::Collective;
 use juror_nn::ops;
@@ -115,26 +118,36 @@ impl<'a> Batch<'a> {
         for (number, group) in index::sample(rng, groups.len(), drawn).iter().enumerate() {
             let group = &groups[group];
             let is_own = share.contains(&number);
+            // The versions of a group are looked at in the same places, as the contrast needs it.
+            let mirrored: bool = rng.random();
+            let views: Vec<(usize, Vec<usize>)> =
+                index::sample(rng, group.moments, config.moments.min(group.moments))
+                    .into_iter()
+                    .map(|moment| {
+                        let native = index::sample(rng, NATIVE_PLACES, config.native_places);
+                        let context = index::sample(rng, CONTEXT_PLACES, config.context_places);
+                        (
+                            moment,
+                            native
+                                .into_iter()
+                                .chain(context.into_iter().map(|p| NATIVE_PLACES + p))
+                                .collect(),
+                        )
+                    })
+                    .collect();
             for version in choose_versions(&group.examples, config.versions, rng) {
-                let example = &group.examples[version];
-                let mirrored: bool = rng.random();
-                for moment in index::sample(rng, group.moments, config.moments.min(group.moments)) {
-                    let bytes = group.fragments(version, moment)?;
-                    let mut place = |p: usize| {
-                        if !is_own {
-                            return;
-                        }
+                videos.push((number, &group.examples[version]));
+                for (moment, places) in views.iter().filter(|_| is_own) {
+                    let bytes = group.fragments(version, *moment)?;
+                    for place in places {
                         let from = fragments.len();
-                        fragments.extend_from_slice(&bytes[p * 2 * FRAGMENT_BYTES..][..2 * FRAGMENT_BYTES]);
+                        fragments
+                            .extend_from_slice(&bytes[place * 2 * FRAGMENT_BYTES..][..2 * FRAGMENT_BYTES]);
                         if mirrored {
                             fragments[from..].chunks_exact_mut(FRAGMENT_BYTES).for_each(flip_fragment);
                         }
-                    };
-                    index::sample(rng, NATIVE_PLACES, config.native_places).iter().for_each(&mut place);
-                    let context = index::sample(rng, CONTEXT_PLACES, config.context_places);
-                    context.iter().for_each(|p| place(NATIVE_PLACES + p));
+                    }
                 }
-                videos.push((number, example));
             }
         }
         let places = config.native_places + config.context_places;
@@ -185,6 +198,13 @@ impl<'a> Batch<'a> {
             ("score_rank", weights.score_rank, pair_loss(&score, &within, each, n)?),
             ("score_regression", weights.score_regression, regression(&score)?),
             ("cross_rank", weights.cross_rank, pair_loss(&score, &across, own_mean, n)?),
+            ("contrast", weights.contrast, contrast_loss(body, &out.views.sides, &rank, &within, each)?),
+            ("cross_contrast", weights.cross_contrast, {
+                // As many as within the groups; there are far more.
+                let stride = across.len().div_ceil(within.len().max(1)).max(1);
+                let some: Pairs = across.iter().step_by(stride).copied().collect();
+                contrast_loss(body, &out.views.sides, &rank, &some, 1.0 / some.len() as f64)?
+            }),
             ("dominant", weights.dominant, self.dominant_loss(&out.dominant)?),
             ("severity", weights.severity, (self.severity_loss(&out.severity)? * self.weight())?),
             (
@@ -328,6 +348,20 @@ fn pair_loss(logit: &Tensor, pairs: &[(usize, usize)], each: f64, n: usize) -> R
     let weight = Tensor::from_vec(weight, (n, n), &Device::Cpu)?;
     let lead = logit.unsqueeze(1)?.broadcast_sub(&logit.unsqueeze(0)?)?; // [better, worse]
     Ok((ops::softplus(&lead.neg()?)? * weight)?.sum_all()?)
+}
+
+/// Sum of `each softplus(worse - better)` over the pairs, their ranks moved by their contrast.
+fn contrast_loss(body: &Body, sides: &Sides, rank: &Tensor, pairs: &Pairs, each: f64) -> Result<Tensor> {
+    if pairs.is_empty() {
+        return Ok(rank.zeros_like()?.sum_all()?);
+    }
+    let (better, worse): (Vec<u32>, Vec<u32>) = pairs.iter().map(|&(b, w)| (b as u32, w as u32)).unzip();
+    let (better, worse) = (Tensor::new(better, &Device::Cpu)?, Tensor::new(worse, &Device::Cpu)?);
+    let pick = |rows: &Tensor| sides.map(|t| t.index_select(rows, 0));
+    let contrast = body.contrast(&pick(&better)?, &pick(&worse)?)?; // [pairs]
+    let rank = rank.detach();
+    let lead = ((rank.index_select(&better, 0)? - rank.index_select(&worse, 0)?)? + contrast)?;
+    Ok((ops::softplus(&lead.neg()?)?.sum_all()? * each)?)
 }
 
 /// Cross-entropy of `sigmoid(logit)` against `quality`, less its least value: unlike a distance of the sigmoids, its

@@ -119,6 +119,10 @@ pub struct BodyWeights {
     pub score_regression: f64,
     /// Pairwise ranking of the score logit across groups.
     pub cross_rank: f64,
+    /// The order within a content, videos laid over each other.
+    pub contrast: f64,
+    /// The same across contents.
+    pub cross_contrast: f64,
     /// Which distortion dominates.
     pub dominant: f64,
     /// How severe each distortion is.
@@ -258,6 +262,8 @@ impl BodyTraining {
             ("body.weights.score_rank", weights.score_rank),
             ("body.weights.score_regression", weights.score_regression),
             ("body.weights.cross_rank", weights.cross_rank),
+            ("body.weights.contrast", weights.contrast),
+            ("body.weights.cross_contrast", weights.cross_contrast),
             ("body.weights.dominant", weights.dominant),
             ("body.weights.severity", weights.severity),
             ("body.weights.aspect", weights.aspect),

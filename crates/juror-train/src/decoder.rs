@@ -22,12 +22,13 @@ use crate::log::TOKENS;
 use anyhow::{Context, Result, ensure};
 use candle_core::{D, Device, IndexOp, Tensor};
 use indicatif::ProgressBar;
-use juror_lmm::nano::{Body, COMPARE, DESCRIBE, Decoder, END, NanoConfig, VideoFeatures, Voice, look};
+use juror_lmm::nano::{Body, COMPARE, DESCRIBE, Decoder, END, NanoConfig, Sides, VideoFeatures, Voice, look};
 use juror_nn::collective::Collective;
 use juror_nn::ops;
 use juror_nn::rng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::{AddedToken, TokenizerBuilder, models::TrainerWrapper};
@@ -41,6 +42,7 @@ const MAX_TEXT: usize = 180;
 
 /// All versions of all groups, features computed.
 pub struct Library<'a> {
+    body: &'a Body,
     /// First dimension: examples in order.
     features: VideoFeatures,
     pub(crate) examples: Vec<&'a Example>,
@@ -57,23 +59,28 @@ impl<'a> Library<'a> {
     ///
     /// # Errors
     /// When a group cannot be read.
-    pub fn new(body: &Body, groups: &'a [GroupFile]) -> Result<Self> {
+    pub fn new(body: &'a Body, groups: &'a [GroupFile]) -> Result<Self> {
         let total: usize = groups.iter().map(|g| g.examples.len()).sum();
         let bar = ProgressBar::new(total as u64).with_prefix("features");
-        let mut all: Vec<VideoFeatures> = Vec::with_capacity(total);
+        let seen: Vec<VideoFeatures> = groups
+            .par_iter()
+            .map(|group| {
+                let seen = (0..group.examples.len())
+                    .map(|version| Ok(look(body, &group.observation(version)?)?))
+                    .collect::<Result<Vec<_>>>()?;
+                bar.inc(seen.len() as u64);
+                concatenate(seen)
+            })
+            .collect::<Result<_>>()?;
+        bar.finish_and_clear();
+        let features = concatenate(seen)?;
         let mut examples = Vec::with_capacity(total);
         let mut ranges = Vec::with_capacity(groups.len());
         for group in groups {
             ranges.push(examples.len()..examples.len() + group.examples.len());
-            for (version, example) in group.examples.iter().enumerate() {
-                all.push(look(body, &group.observation(version)?)?);
-                examples.push(example);
-                bar.inc(1);
-            }
+            examples.extend(&group.examples);
         }
-        bar.finish_and_clear();
-        let features = concatenate(&all)?;
-        Ok(Self { features, examples, groups: ranges, hard: Vec::new(), hard_share: 0.0 })
+        Ok(Self { body, features, examples, groups: ranges, hard: Vec::new(), hard_share: 0.0 })
     }
 
     /// Draws a share of the pairs from these, each twice a group and a version in it.
@@ -96,7 +103,13 @@ impl<'a> Library<'a> {
             temporal: pick(&f.temporal)?,
             trunk: pick(&f.trunk)?,
             verdict: pick(&f.verdict)?,
+            sides: f.sides.map(pick)?,
         })
+    }
+
+    /// The rank logits of videos and of others beside them.
+    pub(crate) fn ranks_beside(&self, a: &VideoFeatures, b: &VideoFeatures) -> Result<(Tensor, Tensor)> {
+        Ok(a.ranks_beside(b, self.body)?)
     }
 
     pub(crate) fn known(&self, row: usize) -> Known<'a> {
@@ -135,7 +148,7 @@ impl<'a> Library<'a> {
     }
 }
 
-fn concatenate(all: &[VideoFeatures]) -> Result<VideoFeatures> {
+fn concatenate(all: Vec<VideoFeatures>) -> Result<VideoFeatures> {
     let cat = |part: fn(&VideoFeatures) -> &Tensor| Tensor::cat(&all.iter().map(part).collect::<Vec<_>>(), 0);
     Ok(VideoFeatures {
         moments: cat(|f| &f.moments)?,
@@ -143,6 +156,7 @@ fn concatenate(all: &[VideoFeatures]) -> Result<VideoFeatures> {
         temporal: cat(|f| &f.temporal)?,
         trunk: cat(|f| &f.trunk)?,
         verdict: cat(|f| &f.verdict)?,
+        sides: Sides { places: cat(|f| &f.sides.places)?, whole: cat(|f| &f.sides.whole)? },
     })
 }
 
@@ -269,7 +283,7 @@ fn pairs(
     let read = read(decoder, &videos, &texts, weight)?;
     let target = Tensor::new(margins, &Device::Cpu)?;
     let order = Tensor::new(orders, &Device::Cpu)?;
-    let (rank_a, rank_b) = (a.rank()?, b.rank()?);
+    let (rank_a, rank_b) = library.ranks_beside(&a, &b)?;
     let mut loss = read.text_loss.clone();
     let mut terms = vec![("text", scalar(&read.text_loss)?), (TOKENS, pieces as f64)];
     for (names, hidden) in [

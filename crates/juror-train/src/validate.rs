@@ -3,7 +3,8 @@
 //! Ladders are made of each clip, shrunk to the short side of the configuration, and kept on disk as groups: six CRF
 //! rungs per codec (level 0.5 to 5), the source and five sizes, and five levels of every other kind. Then
 //!
-//! - *SRCC*: rank correlation of `score` with the order of severity, per clip and ladder, averaged;
+//! - *SRCC*: rank correlation with the order of severity, per clip and ladder, averaged; of `score`, and of the sums of `compare`'s
+//!   margins over the other rungs, which is their order by least squares (`rank`);
 //! - *pairs*: share of pairs of one ladder in which `compare` prefers the milder (the source is level 0), for
 //!   levels two or more apart and for neighbours; pairs with equal pictures are left out;
 //! - *order agreement*: share of pairs in which A-B and B-A agree before averaging;
@@ -54,6 +55,8 @@ pub struct Report {
     pub clips: usize,
     /// Mean SRCC of `score` per clip, by ladder.
     pub srcc: BTreeMap<&'static str, Mean>,
+    /// The same of the margins by `compare`, summed over the other rungs.
+    pub srcc_compared: BTreeMap<&'static str, Mean>,
     /// Pairs two or more levels apart, by ladder.
     pub pairs_far: BTreeMap<&'static str, Mean>,
     /// Neighbouring levels, by ladder.
@@ -182,27 +185,33 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
         let name = kind.name();
         let with_source: Vec<&Judgement> = std::iter::once(source).chain(ladder.iter().copied()).collect();
         // Codec ladders are their rungs; the others start from the source. What changes no sample is no rung.
-        let rungs: Vec<_> = with_source
-            .iter()
-            .filter(
-                |j| if j.example.is_source() { !kind.is_codec() } else { !j.example.same_pixels_as_source },
-            )
-            .collect();
-        if rungs.len() >= LEAST_RUNGS {
-            let severity: Vec<f64> = rungs.iter().map(|j| -j.level()).collect();
-            let scores: Vec<f64> = rungs.iter().map(|j| j.score).collect();
-            let correlation = srcc(&ScorePairs::new(scores, severity)?).unwrap_or(0.0);
-            report.srcc.entry(name).or_default().add(correlation);
-        }
+        let is_rung = |j: &Judgement| {
+            if j.example.is_source() { !kind.is_codec() } else { !j.example.same_pixels_as_source }
+        };
+        let mut balance = vec![0.0; with_source.len()]; // of the margins over the other rungs
         for (i, better) in with_source.iter().enumerate() {
-            for (distance, worse) in with_source[i + 1..].iter().enumerate() {
+            for (j, worse) in with_source.iter().enumerate().skip(i + 1) {
                 if better.example.same_pixels_as_source && worse.example.same_pixels_as_source {
                     continue;
                 }
                 let judged = nano.compare(&better.watched, &worse.watched, &JudgeOptions::PLAIN)?;
-                let pairs = if distance == 0 { &mut report.pairs_near } else { &mut report.pairs_far };
+                let pairs = if j == i + 1 { &mut report.pairs_near } else { &mut report.pairs_far };
                 pairs.entry(name).or_default().add(f64::from(u8::from(judged.margin > 0.0)));
                 report.order_agreement.add(f64::from(u8::from(judged.order_agreement == Some(true))));
+                if is_rung(better) && is_rung(worse) {
+                    balance[i] += judged.margin;
+                    balance[j] -= judged.margin;
+                }
+            }
+        }
+        let rungs: Vec<usize> = (0..with_source.len()).filter(|&i| is_rung(with_source[i])).collect();
+        if rungs.len() >= LEAST_RUNGS {
+            let severity: Vec<f64> = rungs.iter().map(|&i| -with_source[i].level()).collect();
+            let scores: Vec<f64> = rungs.iter().map(|&i| with_source[i].score).collect();
+            let compared: Vec<f64> = rungs.iter().map(|&i| balance[i]).collect();
+            for (figures, values) in [(&mut report.srcc, scores), (&mut report.srcc_compared, compared)] {
+                let correlation = srcc(&ScorePairs::new(values, severity.clone())?).unwrap_or(0.0);
+                figures.entry(name).or_default().add(correlation);
             }
         }
         for version in ladder.iter().filter(|j| j.level() >= 2.0 && !j.example.same_pixels_as_source) {
@@ -223,6 +232,7 @@ impl Report {
         self.order_agreement.join(other.order_agreement);
         let tables = [
             (&mut self.srcc, other.srcc),
+            (&mut self.srcc_compared, other.srcc_compared),
             (&mut self.pairs_far, other.pairs_far),
             (&mut self.pairs_near, other.pairs_near),
             (&mut self.dominant, other.dominant),
@@ -249,16 +259,17 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let mut out = String::from(
-            "| ladder | SRCC | pairs 2+ apart | adjacent pairs | dominant named |\n|---|---|---|---|---|\n",
+            "| ladder | SRCC of `score` | SRCC of `compare` | pairs 2+ apart | adjacent pairs | dominant named |\n\
+             |---|---|---|---|---|---|\n",
         );
         let cell = |m: Option<&Mean>| m.map_or_else(|| "-".to_owned(), |m| format!("{:.3}", m.value));
         for (name, srcc) in &self.srcc {
-            let (far, near) = (self.pairs_far.get(name), self.pairs_near.get(name));
-            let row = [cell(Some(srcc)), cell(far), cell(near), cell(self.dominant.get(name))];
-            out += &format!("| {name} | {} |\n", row.join(" | "));
+            let others = [&self.srcc_compared, &self.pairs_far, &self.pairs_near, &self.dominant];
+            let row = others.map(|figures| cell(figures.get(name)));
+            out += &format!("| {name} | {} | {} |\n", cell(Some(srcc)), row.join(" | "));
         }
         for (class, holds) in CLASSES {
-            let row = [&self.srcc, &self.pairs_far, &self.pairs_near, &self.dominant]
+            let row = [&self.srcc, &self.srcc_compared, &self.pairs_far, &self.pairs_near, &self.dominant]
                 .map(|figures| cell(Self::mean_of(figures, holds).as_ref()));
             out += &format!("| **{class}** | {} |\n", row.join(" | "));
         }

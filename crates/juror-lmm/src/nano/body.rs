@@ -5,7 +5,8 @@
 //!   -> fragment vectors [videos, moments, places, fragment_dim]
 //!   -> mean and deviation over native and over context places -> trunk -> visual logits, severities
 //! tone [videos, 16], facts [videos, 6] -> trunk as well
-//! profile [videos, 48], facts [videos, 6] -> temporal branch -> temporal logits (<= 0)
+//! profile [videos, profile_dim], facts [videos, 6] -> temporal branch -> temporal logits (<= 0)
+//! of two videos: fragment vectors place by place, trunk and temporal branch -> contrast, beside the difference of rank logits
 //! ```
 //!
 //! Quality is `visual + temporal`, so that the two aspects add up to the whole. Two such sums are kept: the
@@ -15,6 +16,7 @@
 //! Mixers instead of attention: measured equal at a fraction of the cost (`nano.md`, row bx).
 
 use super::config::{FIRST_TEMPORAL, KINDS, NanoConfig};
+use super::contrast::Contrast;
 use super::fragments::{GRID, NATIVE_PLACES};
 use super::observation::Observation;
 use super::patches::{PATCH_LEN, PATCHES};
@@ -28,6 +30,12 @@ use juror_nn::params::{Init, Params};
 pub const FACTS_LEN: usize = 6;
 /// Regions along each axis that get a token of their own.
 pub const REGIONS: usize = 3;
+/// Width of each part of a contrast.
+const CONTRAST: usize = 48;
+/// Of the contrast in margins. This and the bound were chosen on every second clip of the validation set, for the decoder at hand.
+const LEAD_SHRINKAGE: f64 = 0.4;
+/// In logits.
+const LEAD_BOUND: f64 = 1.5;
 const EPS: f64 = 1e-5;
 
 pub(super) struct Linear {
@@ -105,7 +113,7 @@ impl Mixer {
 
 /// What is known of whole videos beside their fragments, a row each.
 pub struct Numbers {
-    profile: Tensor, // [videos, 48]
+    profile: Tensor, // [videos, PROFILE_LEN]
     tone: Tensor,    // [videos, 16]
     facts: Tensor,   // [videos, 6]
 }
@@ -136,12 +144,6 @@ impl Numbers {
     /// Never for an observation made by this crate.
     pub fn of(observation: &Observation) -> Result<Self> {
         Self::new([(&observation.profile[..], &observation.tone[..], &observation.facts[..])])
-    }
-
-    /// `[videos, 48]`.
-    #[must_use]
-    pub fn profile(&self) -> &Tensor {
-        &self.profile
     }
 }
 
@@ -174,6 +176,29 @@ pub struct Views {
     pub trunk: Tensor,
     /// The temporal branch, `[videos, temporal_dim]`.
     pub temporal: Tensor,
+    /// The numbers that it read, `[videos, profile_dim]`.
+    pub profile: Tensor,
+    /// What is laid over another video.
+    pub sides: Sides,
+}
+
+/// What [`Body::contrast`] reads of each video.
+#[derive(Clone)]
+pub struct Sides {
+    /// Of each place of each moment, `[videos, moments places, 2 CONTRAST]`.
+    pub places: Tensor,
+    /// Of trunk and temporal branch, `[videos, 1, 2 CONTRAST]`.
+    pub whole: Tensor,
+}
+
+impl Sides {
+    /// The same of each tensor.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        Ok(Self { places: f(&self.places)?, whole: f(&self.whole)? })
+    }
 }
 
 /// The body's weights.
@@ -189,12 +214,16 @@ pub struct Body {
     tone: Linear,
     trunk: Linear,
     visual: Linear, // rank, score
+    /// Numbers of the profile that the temporal branch reads, from the first on.
+    profile_dim: usize,
     temporal_norm: LayerNorm,
     temporal_in: Linear,
     temporal_mid: Linear,
     temporal: Linear, // rank, score
     dominant: Linear,
     severity: Linear,
+    place_contrast: Contrast,
+    whole_contrast: Contrast,
 }
 
 impl Body {
@@ -218,11 +247,12 @@ impl Body {
             tone: Linear::new(p, "body.tone", TONE_LEN, tone_dim)?,
             trunk: Linear::new(p, "body.trunk", 4 * fragment + tone_dim + facts_dim, config.trunk_dim)?,
             visual: Linear::new(p, "body.visual", config.trunk_dim, 2)?,
-            temporal_norm: LayerNorm::new(p, "body.temporal_norm", PROFILE_LEN)?,
+            profile_dim: config.profile_dim,
+            temporal_norm: LayerNorm::new(p, "body.temporal_norm", config.profile_dim)?,
             temporal_in: Linear::new(
                 p,
                 "body.temporal_in",
-                2 * PROFILE_LEN + facts_dim,
+                2 * config.profile_dim + facts_dim,
                 config.temporal_dim,
             )?,
             temporal_mid: Linear::new(p, "body.temporal_mid", config.temporal_dim, config.temporal_dim)?,
@@ -234,6 +264,13 @@ impl Body {
                 1 + KINDS.len(),
             )?,
             severity: Linear::new(p, "body.severity", config.trunk_dim + config.temporal_dim, KINDS.len())?,
+            place_contrast: Contrast::new(p, "body.place_contrast", fragment, CONTRAST)?,
+            whole_contrast: Contrast::new(
+                p,
+                "body.whole_contrast",
+                config.trunk_dim + config.temporal_dim,
+                CONTRAST,
+            )?,
         })
     }
 
@@ -286,7 +323,8 @@ impl Body {
         }
         let trunk = ops::gelu(&self.trunk.forward(&trunk)?)?; // [videos, trunk]
 
-        let temporal = Tensor::cat(&[profile, &self.temporal_norm.forward(profile)?, &facts], D::Minus1)?;
+        let profile = profile.narrow(1, 0, self.profile_dim)?.contiguous()?;
+        let temporal = Tensor::cat(&[&profile, &self.temporal_norm.forward(&profile)?, &facts], D::Minus1)?;
         let temporal = ops::gelu(&self.temporal_in.forward(&temporal)?)?;
         let temporal = ops::gelu(&self.temporal_mid.forward(&temporal)?)?; // [videos, temporal]
 
@@ -294,6 +332,10 @@ impl Body {
         let penalty = ops::softplus(&self.temporal.forward(&temporal)?)?.neg()?; // [videos, 2]
         let both = Tensor::cat(&[&trunk, &temporal], D::Minus1)?;
         let column = |t: &Tensor, i: usize| t.narrow(1, i, 1)?.squeeze(1);
+        let sides = Sides {
+            places: self.place_contrast.parts(&flat(&vectors, places)?)?,
+            whole: self.whole_contrast.parts(&both.unsqueeze(1)?)?,
+        };
         Ok(BodyOutput {
             rank_visual: column(&visual, 0)?,
             rank_temporal: column(&penalty, 0)?,
@@ -306,8 +348,29 @@ impl Body {
                 regions: if native == NATIVE_PLACES { Some(regions(&native_part)?) } else { None },
                 trunk,
                 temporal,
+                profile,
+                sides,
             },
         })
+    }
+
+    /// How far the rank logit of A leads that of B beyond their difference, `[pairs]`; exactly the negative for B and A. Both have
+    /// the same places and moments.
+    ///
+    /// # Errors
+    /// On shapes that do not fit.
+    pub fn contrast(&self, a: &Sides, b: &Sides) -> Result<Tensor> {
+        self.place_contrast.between(&a.places, &b.places)?
+            + self.whole_contrast.between(&a.whole, &b.whole)?
+    }
+
+    /// The contrast as margins use it: shrunk, since it is surer of itself than it should be on contents it was not trained on, and
+    /// bounded to `LEAD_BOUND` logits, so that it decides between near videos and leaves the size of wide margins to the ranks.
+    ///
+    /// # Errors
+    /// On shapes that do not fit.
+    pub fn lead(&self, a: &Sides, b: &Sides) -> Result<Tensor> {
+        (self.contrast(a, b)? * (LEAD_SHRINKAGE / LEAD_BOUND))?.tanh()? * LEAD_BOUND
     }
 
     /// `[videos, moments, places, 16, 384]` to `[videos, moments, places, fragment_dim]`.

@@ -9,12 +9,12 @@
 //! the projector: one per moment, one per region of the picture, one each for time, trunk and the body's own
 //! verdict (`TOKENS_PER_VIDEO` for eight moments), with a learned mark of which video they belong to.
 //!
-//! The margin is `4 (sigmoid(s rA + t + d) - sigmoid(s rB + t - d))` with the body's rank logits `r`, a learned
-//! scale `s` and offset `t` that turn them into points, and a correction `d` read by the margin head from the
-//! hidden state of the question token (the cheap path) or of the last written token (after the reasoning): the
+//! The margin is `4 (sigmoid(s rA + t + d) - sigmoid(s rB + t - d))` with the body's rank logits `r`, moved apart by their
+//! contrast (`Body::lead`), a learned scale `s` and offset `t` that turn them into points, and a correction `d` read by the margin head from
+//! the hidden state of the question token (the cheap path) or of the last written token (after the reasoning): the
 //! head refines what the body saw and cannot forget it.
 
-use super::body::{BodyOutput, LayerNorm, Linear, REGIONS};
+use super::body::{Body, BodyOutput, LayerNorm, Linear, REGIONS, Sides};
 use super::config::{KINDS, NanoConfig};
 use candle_core::{D, IndexOp, Result, Tensor};
 use juror_nn::ops::{self, Mask};
@@ -82,20 +82,22 @@ pub struct VideoFeatures {
     pub moments: Tensor,
     /// `[videos, 9, 2 fragment_dim]`.
     pub regions: Tensor,
-    /// `[videos, temporal_dim + PROFILE_LEN]`: the temporal branch and the profile it read.
+    /// `[videos, temporal_dim + profile_dim]`: the temporal branch and the profile it read.
     pub temporal: Tensor,
     /// `[videos, trunk_dim]`.
     pub trunk: Tensor,
     /// Rank and score logits by aspect, dominant and severity logits, `[videos, 4 + 1 + 2 KINDS]`.
     pub verdict: Tensor,
+    /// What is laid over another video.
+    pub sides: Sides,
 }
 
 impl VideoFeatures {
-    /// Gathers what the decoder needs from a full pass of the body over `profile` `[videos, 48]`.
+    /// Gathers what the decoder needs from a full pass of the body.
     ///
     /// # Errors
     /// When the pass lacked native places.
-    pub fn new(body: &BodyOutput, profile: &Tensor) -> Result<Self> {
+    pub fn new(body: &BodyOutput) -> Result<Self> {
         let Some(regions) = &body.views.regions else {
             candle_core::bail!("the decoder needs all native places");
         };
@@ -103,7 +105,7 @@ impl VideoFeatures {
         Ok(Self {
             moments: body.views.moments.detach(),
             regions: regions.detach(),
-            temporal: Tensor::cat(&[&body.views.temporal.detach(), profile], 1)?,
+            temporal: Tensor::cat(&[&body.views.temporal.detach(), &body.views.profile], 1)?,
             trunk: body.views.trunk.detach(),
             verdict: Tensor::cat(
                 &[
@@ -117,14 +119,21 @@ impl VideoFeatures {
                 1,
             )?
             .detach(),
+            sides: body.views.sides.map(|t| Ok(t.detach()))?,
         })
     }
 
-    /// The rank logit, `[videos]`.
+    /// The rank logits of these videos and of `others`, `[pairs]` each, judged side by side: half of the lead that their contrast
+    /// gives is added to the one and taken from the other.
     ///
     /// # Errors
-    /// Never for features made by `new`.
-    pub fn rank(&self) -> Result<Tensor> {
+    /// When they were not watched at as many moments.
+    pub fn ranks_beside(&self, others: &Self, body: &Body) -> Result<(Tensor, Tensor)> {
+        let half = (body.lead(&self.sides, &others.sides)? * 0.5)?;
+        Ok(((self.rank()? + &half)?, (others.rank()? - half)?))
+    }
+
+    fn rank(&self) -> Result<Tensor> {
         self.verdict.i((.., 0))? + self.verdict.i((.., 1))?
     }
 }
@@ -136,7 +145,7 @@ impl Decoder {
     /// When a stored tensor has another shape.
     pub fn new(p: &Params, config: &NanoConfig) -> Result<Self> {
         let (hidden, fragment) = (config.hidden_size, config.fragment_dim);
-        let temporal = config.temporal_dim + super::profile::PROFILE_LEN;
+        let temporal = config.temporal_dim + config.profile_dim;
         let residual_std = 0.5 / ((2 * config.num_hidden_layers * hidden) as f64).sqrt();
         let blocks = (0..config.num_hidden_layers).map(|i| {
             let name = |part: &str| format!("decoder.blocks.{i}.{part}");

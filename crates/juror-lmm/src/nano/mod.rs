@@ -7,8 +7,10 @@
 
 mod body;
 mod config;
+mod contrast;
 mod decoder;
 mod fragments;
+mod motion;
 mod observation;
 mod patches;
 mod profile;
@@ -16,7 +18,7 @@ mod tone;
 mod voice;
 mod watch;
 
-pub use body::{Body, BodyOutput, FACTS_LEN, Numbers, Views, is_temporal, kind_index};
+pub use body::{Body, BodyOutput, FACTS_LEN, Numbers, Sides, Views, is_temporal, kind_index};
 pub use config::{Calibration, KINDS, NanoConfig};
 pub use decoder::{Cache, Decoder, VideoFeatures};
 pub use fragments::{
@@ -138,7 +140,8 @@ impl Nano {
         let videos = Tensor::cat(&[self.decoder.project(a, 0)?, self.decoder.project(b, 1)?], 1)?;
         let mut talk = self.voice.ask(&self.decoder, &videos, COMPARE)?;
         let text = if rationale { Some(talk.write()?) } else { None };
-        let margin = self.decoder.margin(talk.question(), &a.rank()?, &b.rank()?)?;
+        let (rank_a, rank_b) = a.ranks_beside(b, &self.body)?;
+        let margin = self.decoder.margin(talk.question(), &rank_a, &rank_b)?;
         Ok((f64::from(margin.to_vec1::<f32>()?[0]), text))
     }
 
@@ -208,7 +211,7 @@ pub fn look(body: &Body, observation: &Observation) -> candle_core::Result<Video
     let patches = Tensor::from_vec(patch_features(&bytes), shape, &Device::Cpu)?;
     let numbers = Numbers::of(observation)?;
     let out = body.forward(&patches, NATIVE_PLACES, &numbers)?;
-    VideoFeatures::new(&out, numbers.profile())
+    VideoFeatures::new(&out)
 }
 
 impl Lmm for Nano {

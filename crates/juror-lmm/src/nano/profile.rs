@@ -12,12 +12,15 @@
 //! three times. The nominal interval is the median one, so a low but steady frame rate is no hold.
 //!
 //! Leaves out: local motion, colour, and anything that needs more than one number per step (the fragments of
-//! the moments see those). Memory: 24 bytes a frame.
+//! the moments see those). Memory: 32 bytes a frame.
 
+use super::motion::{self, Change, MOTION_LEN};
 use juror_media::Luma;
 
-/// Numbers in a finished profile.
-pub const PROFILE_LEN: usize = 48;
+/// Numbers in a finished profile: those of this file, then those of [`super::motion`].
+pub const PROFILE_LEN: usize = OWN_LEN + MOTION_LEN;
+/// Numbers of this file.
+const OWN_LEN: usize = 48;
 /// Where in a profile the centre of the longest hold stands, 0..1 of the duration.
 pub const HOLD_CENTRE: usize = 14;
 
@@ -41,6 +44,7 @@ const LAGS: [usize; 8] = [1, 2, 3, 4, 5, 6, 8, 12];
 struct Step {
     interval_secs: f32,
     difference: f32,
+    change: Change,
     gain: f32,
     shift_x: f32,
     shift_y: f32,
@@ -57,6 +61,7 @@ pub struct ProfileBuilder {
 #[derive(Debug)]
 struct Snapshot {
     pts_secs: f64,
+    grid: Vec<f32>,
     thumb: Vec<f32>,
     columns: Vec<f32>,
     rows: Vec<f32>,
@@ -73,6 +78,7 @@ impl ProfileBuilder {
             self.steps.push(Step {
                 interval_secs: (pts_secs - before.pts_secs) as f32,
                 difference,
+                change: Change::between(&before.grid, &now.grid),
                 gain: now.mean - before.mean,
                 shift_x: shift(&before.columns, &now.columns),
                 shift_y: shift(&before.rows, &now.rows),
@@ -102,7 +108,7 @@ impl ProfileBuilder {
         columns.iter_mut().for_each(|v| *v /= GRID_HEIGHT as f32);
         rows.iter_mut().for_each(|v| *v /= GRID_WIDTH as f32);
         let mean = rows.iter().sum::<f32>() / GRID_HEIGHT as f32;
-        Snapshot { pts_secs, thumb, columns, rows, mean }
+        Snapshot { pts_secs, grid, thumb, columns, rows, mean }
     }
 
     /// The profile of the frames seen so far: `[PROFILE_LEN]`, each number of order one; all zero for fewer
@@ -114,15 +120,18 @@ impl ProfileBuilder {
         }
         let mut out = Vec::with_capacity(PROFILE_LEN);
         let nominal_secs = quantile(self.steps.iter().map(|s| s.interval_secs).collect(), 0.5).max(1e-4);
-        let ticks = ticks(&self.steps, nominal_secs);
-        holds(&ticks, nominal_secs, &mut out);
+        let differences = ticks(&self.steps, nominal_secs, |step| step.difference);
+        holds(&differences, nominal_secs, &mut out);
         flicker(&self.steps, &mut out);
-        shake(&self.steps, &ticks, &mut out);
+        shake(&self.steps, &differences, &mut out);
         out.push((nominal_secs * 30.0).ln());
-        out.push((ticks.len() as f32).ln() - 4.0);
+        out.push((differences.len() as f32).ln() - 4.0);
         let gaps = self.steps.iter().filter(|s| s.interval_secs > 1.5 * nominal_secs).count();
         out.push(gaps as f32 / self.steps.len() as f32);
-        out.resize(PROFILE_LEN, 0.0);
+        out.resize(OWN_LEN, 0.0);
+        let changes: Vec<Change> = self.steps.iter().map(|step| step.change).collect();
+        let on_the_clock = |of: fn(&Change) -> f32| ticks(&self.steps, nominal_secs, |step| of(&step.change));
+        motion::numbers(&changes, on_the_clock, nominal_secs, &mut out);
         let mut profile = [0.0; PROFILE_LEN];
         for (slot, value) in profile.iter_mut().zip(out) {
             *slot = if value.is_finite() { value.clamp(-8.0, 8.0) } else { 0.0 };
@@ -198,13 +207,13 @@ fn shift(before: &[f32], now: &[f32]) -> f32 {
     at * trust / len as f32
 }
 
-/// Differences on the nominal clock: a longer interval becomes a change followed by holds (zeros).
-fn ticks(steps: &[Step], nominal_secs: f32) -> Vec<f32> {
+/// A series on the nominal clock: a longer interval becomes holds (zeros) and then the change.
+fn ticks(steps: &[Step], nominal_secs: f32, of: impl Fn(&Step) -> f32) -> Vec<f32> {
     let mut out = Vec::with_capacity(steps.len());
     for step in steps {
         let held = ((step.interval_secs / nominal_secs).round() as usize).clamp(1, MAX_GAP) - 1;
         out.extend(std::iter::repeat_n(0.0, held));
-        out.push(step.difference);
+        out.push(of(step));
     }
     out
 }
@@ -290,16 +299,16 @@ fn shake(steps: &[Step], ticks: &[f32], out: &mut Vec<f32>) {
 }
 
 /// Lengths of the runs of `true`.
-fn runs(flags: &[bool]) -> Vec<usize> {
+pub(super) fn runs(flags: &[bool]) -> Vec<usize> {
     flags.split(|&f| !f).map(<[bool]>::len).filter(|&len| len > 0).collect()
 }
 
-fn mean(values: &[f32]) -> f32 {
+pub(super) fn mean(values: &[f32]) -> f32 {
     if values.is_empty() { 0.0 } else { values.iter().sum::<f32>() / values.len() as f32 }
 }
 
 /// The value at quantile `q` (0..1, nearest rank); 0 for no values.
-fn quantile(mut values: Vec<f32>, q: f32) -> f32 {
+pub(super) fn quantile(mut values: Vec<f32>, q: f32) -> f32 {
     if values.is_empty() {
         return 0.0;
     }
@@ -308,7 +317,7 @@ fn quantile(mut values: Vec<f32>, q: f32) -> f32 {
 }
 
 /// Autocorrelation of a zero-mean series at `lag`, -1..1; 0 where the series is too short.
-fn autocorrelation(series: &[f32], lag: usize) -> f32 {
+pub(super) fn autocorrelation(series: &[f32], lag: usize) -> f32 {
     if series.len() <= lag + 1 {
         return 0.0;
     }
@@ -387,6 +396,42 @@ mod tests {
             assert!((staying[i] - frozen[i]).abs() < 1e-3, "number {i}: {} and {}", staying[i], frozen[i]);
         }
         assert!((frozen[HOLD_CENTRE] - 25.0 / 60.0).abs() < 0.03, "{}", frozen[HOLD_CENTRE]);
+    }
+
+    /// A small square on a still texture, at `at` in each frame of 30 a second.
+    fn square(at: impl Iterator<Item = usize>) -> [f32; PROFILE_LEN] {
+        let mut builder = ProfileBuilder::default();
+        let still = picture(0.0);
+        for (frame, at) in at.enumerate() {
+            let mut data = still.clone();
+            for y in 100..124 {
+                data[y * WIDTH + at..][..24].fill(250);
+            }
+            let luma = Luma {
+                data: &data,
+                stride: WIDTH,
+                width: WIDTH,
+                height: HEIGHT,
+                bits: 8,
+                range: Range::Limited,
+            };
+            builder.push(&luma, frame as f64 / 30.0);
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn holds_of_a_small_thing_are_seen_beside_a_still_background() {
+        // Share of held steps by the middle threshold: of the mean change, of the most changed hundredth.
+        let shares = [OWN_LEN + 5, OWN_LEN + 28 + 5];
+        let steady = square((0..60).map(|i| 10 + 4 * i));
+        let stuttering = square((0..60).map(|i| 10 + 4 * (i / 5 * 5)));
+        let frozen = square((0..60).map(|i| 10 + 4 * if i < 8 { i } else { 8 }));
+        for share in shares {
+            assert_eq!(steady[share], 0.0);
+            assert!((stuttering[share] - 0.8).abs() < 0.03, "{}", stuttering[share]);
+            assert!((frozen[share] - 51.0 / 59.0).abs() < 0.03, "{}", frozen[share]);
+        }
     }
 
     #[test]

@@ -217,14 +217,10 @@ pub fn prepare(
     prepare_recipes(config, model, sources, dir, |rng| {
         // One seed for all: a higher level then drops the frames of a lower one and more.
         let seed = rng.random();
-        versions::draw(config.versions, &held_out, rng)
-            .into_iter()
-            .map(|version| Recipe {
-                version,
-                seed,
-                offset: Offset { x: 2 * rng.random_range(0..5), y: 2 * rng.random_range(0..5) },
-            })
-            .collect()
+        let drawn = versions::draw(config.versions, &held_out, rng);
+        // One place for all: what differs between two versions shows where they are laid over each other.
+        let offset = Offset { x: 2 * rng.random_range(0..5), y: 2 * rng.random_range(0..5) };
+        drawn.into_iter().map(|version| Recipe { version, seed, offset }).collect()
     })
 }
 

@@ -125,6 +125,9 @@ const SHARES: [(Kind, usize); 18] = [
 ];
 const FLICKER_SHARE: usize = 2;
 
+/// Levels of each kind in a group.
+const LADDER: usize = 3;
+
 /// Share of the versions without a codec that are encoded lightly in the end: held frames of a real file are not
 /// equal to the last sample, and noise is not as it left the sensor.
 const DELIVERED_SHARE: f64 = 0.5;
@@ -162,16 +165,19 @@ pub fn draw(count: usize, held_out: &[Kind], rng: &mut impl Rng) -> Vec<Version>
         .flat_map(|&(kind, share)| std::iter::repeat_n(kind, share))
         .collect();
     kinds.shuffle(rng);
-    // Same kinds side by side, so that their severities can be spread over the range.
-    let mut chosen: Vec<Kind> =
-        kinds.iter().copied().cycle().take(count.saturating_sub(1 + chains)).collect();
-    chosen.sort_by_key(|kind| kind.name());
-    for same in chosen.chunk_by(|a, b| a == b) {
-        let kind = same[0];
+    // Few kinds, each as a ladder: only levels of one kind have an order that needs no yardstick.
+    let mut ladders: Vec<Kind> = Vec::new();
+    let rungs = count.saturating_sub(1 + chains);
+    for kind in kinds {
+        if ladders.len() < rungs.div_ceil(LADDER) && !ladders.contains(&kind) {
+            ladders.push(kind);
+        }
+    }
+    for kind in ladders {
         let preset = presets(kind).choose(rng).map(|p| (*p).to_owned());
-        for (i, _) in same.iter().enumerate() {
-            let level = 5.0 * (i as f64 + rng.random::<f64>()) / same.len() as f64;
-            let (place, span) = confine(kind, rng);
+        let (place, span) = confine(kind, rng);
+        for rung in 0..LADDER {
+            let level = 5.0 * (rung as f64 + rng.random::<f64>()) / LADDER as f64;
             versions.push(Version {
                 steps: vec![Step { kind: kind.name().to_owned(), level: level.max(0.15) }],
                 preset: preset.clone(),
@@ -181,6 +187,7 @@ pub fn draw(count: usize, held_out: &[Kind], rng: &mut impl Rng) -> Vec<Version>
             });
         }
     }
+    versions.truncate(1 + rungs);
     for _ in 0..chains {
         let Some(kinds) = CHAINS.choose(rng) else { break };
         if kinds.iter().any(|kind| held_out.contains(kind)) {

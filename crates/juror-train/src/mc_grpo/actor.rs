@@ -105,10 +105,11 @@ impl NanoActor<'_> {
             (0..prompts.len() as u32).flat_map(|p| std::iter::repeat_n(p, times)).collect();
         let repeated = Tensor::new(repeated, &Device::Cpu)?;
         let repeat = |t: Tensor| t.contiguous()?.index_select(&repeated, 0);
+        let (rank_a, rank_b) = library.ranks_beside(&a, &b)?;
         Ok(Shown {
             videos: repeat(Tensor::cat(&[decoder.project(&a, 0)?, decoder.project(&b, 1)?], 1)?)?,
-            rank_a: repeat(a.rank()?)?,
-            rank_b: repeat(b.rank()?)?,
+            rank_a: repeat(rank_a)?,
+            rank_b: repeat(rank_b)?,
         })
     }
 

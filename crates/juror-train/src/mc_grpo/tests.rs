@@ -88,9 +88,17 @@ fn prepare(dir: &Path) -> McGrpoConfig {
     }
 }
 
-fn actor<'a>(config: &McGrpoConfig, groups: &'a [GroupFile]) -> (Start, NanoActor<'a>) {
-    let (start, policy) = Start::open(&config.model, config.coupling.trained, 1).unwrap();
-    let actor = NanoActor {
+fn open(config: &McGrpoConfig) -> (Start, Decoder) {
+    Start::open(&config.model, config.coupling.trained, 1).unwrap()
+}
+
+fn actor<'a>(
+    config: &McGrpoConfig,
+    start: &'a Start,
+    policy: Decoder,
+    groups: &'a [GroupFile],
+) -> NanoActor<'a> {
+    NanoActor {
         policy,
         sampler: start.frozen(start.params.tensors()).unwrap(),
         reference: start.frozen(start.params.tensors()).unwrap(),
@@ -99,8 +107,7 @@ fn actor<'a>(config: &McGrpoConfig, groups: &'a [GroupFile]) -> (Start, NanoActo
         strata: config.pairs.strata.clone(),
         rewards: Rewards::default().with(1.0, MarginBell { sigma: 0.5 }),
         coupling: config.coupling.clone(),
-    };
-    (start, actor)
+    }
 }
 
 fn opened(config: &McGrpoConfig) -> Vec<GroupFile> {
@@ -113,7 +120,8 @@ fn what_was_sampled_is_what_is_trained() {
     let dir = tempfile::tempdir().unwrap();
     let config = prepare(dir.path());
     let groups = opened(&config);
-    let (start, actor) = actor(&config, &groups);
+    let (start, policy) = open(&config);
+    let actor = actor(&config, &start, policy, &groups);
     let mut rng = rng::stream(9, &[]);
     let prompts = actor.prompts(4, &mut rng).unwrap();
     assert_eq!((prompts[0].a, prompts[0].b), (prompts[1].b, prompts[1].a));
@@ -191,7 +199,8 @@ fn figures_of_held_out_pairs_are_those_of_the_decoder() {
     let dir = tempfile::tempdir().unwrap();
     let config = prepare(dir.path());
     let groups = opened(&config);
-    let (start, actor) = actor(&config, &groups);
+    let (start, policy) = open(&config);
+    let actor = actor(&config, &start, policy, &groups);
     let report = report(&config, &start, &actor, &groups, &start.params.tensors()).unwrap();
     let (before, after) = (report.before.unwrap(), report.after.unwrap());
     assert_eq!(before, after, "the same weights");
