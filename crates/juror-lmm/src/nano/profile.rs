@@ -17,7 +17,7 @@
 use super::motion::{self, Change, MOTION_LEN};
 use juror_media::Luma;
 
-/// Numbers in a finished profile: those of this file, then those of [`super::motion`].
+/// Numbers in a finished profile: those of this file, then those of `motion.rs`.
 pub const PROFILE_LEN: usize = OWN_LEN + MOTION_LEN;
 /// Numbers of this file.
 const OWN_LEN: usize = 48;
