@@ -120,32 +120,21 @@ impl<'a> Batch<'a> {
             let is_own = share.contains(&number);
             // The versions of a group are looked at in the same places, as the contrast needs it.
             let mirrored: bool = rng.random();
-            let views: Vec<(usize, Vec<usize>)> =
-                index::sample(rng, group.moments, config.moments.min(group.moments))
-                    .into_iter()
-                    .map(|moment| {
-                        let native = index::sample(rng, NATIVE_PLACES, config.native_places);
-                        let context = index::sample(rng, CONTEXT_PLACES, config.context_places);
-                        (
-                            moment,
-                            native
-                                .into_iter()
-                                .chain(context.into_iter().map(|p| NATIVE_PLACES + p))
-                                .collect(),
-                        )
-                    })
-                    .collect();
+            let mut views = Vec::new(); // (moment, place)
+            for moment in index::sample(rng, group.moments, config.moments.min(group.moments)) {
+                let native = index::sample(rng, NATIVE_PLACES, config.native_places);
+                let context = index::sample(rng, CONTEXT_PLACES, config.context_places);
+                views.extend(native.iter().map(|place| (moment, place)));
+                views.extend(context.iter().map(|place| (moment, NATIVE_PLACES + place)));
+            }
             for version in choose_versions(&group.examples, config.versions, rng) {
                 videos.push((number, &group.examples[version]));
-                for (moment, places) in views.iter().filter(|_| is_own) {
-                    let bytes = group.fragments(version, *moment)?;
-                    for place in places {
-                        let from = fragments.len();
-                        fragments
-                            .extend_from_slice(&bytes[place * 2 * FRAGMENT_BYTES..][..2 * FRAGMENT_BYTES]);
-                        if mirrored {
-                            fragments[from..].chunks_exact_mut(FRAGMENT_BYTES).for_each(flip_fragment);
-                        }
+                for &(moment, place) in views.iter().filter(|_| is_own) {
+                    let from = fragments.len();
+                    let bytes = group.fragments(version, moment)?;
+                    fragments.extend_from_slice(&bytes[place * 2 * FRAGMENT_BYTES..][..2 * FRAGMENT_BYTES]);
+                    if mirrored {
+                        fragments[from..].chunks_exact_mut(FRAGMENT_BYTES).for_each(flip_fragment);
                     }
                 }
             }

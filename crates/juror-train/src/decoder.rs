@@ -69,11 +69,11 @@ impl<'a> Library<'a> {
                     .map(|version| Ok(look(body, &group.observation(version)?)?))
                     .collect::<Result<Vec<_>>>()?;
                 bar.inc(seen.len() as u64);
-                concatenate(seen)
+                concatenate(&seen)
             })
             .collect::<Result<_>>()?;
         bar.finish_and_clear();
-        let features = concatenate(seen)?;
+        let features = concatenate(&seen)?;
         let mut examples = Vec::with_capacity(total);
         let mut ranges = Vec::with_capacity(groups.len());
         for group in groups {
@@ -148,7 +148,7 @@ impl<'a> Library<'a> {
     }
 }
 
-fn concatenate(all: Vec<VideoFeatures>) -> Result<VideoFeatures> {
+fn concatenate(all: &[VideoFeatures]) -> Result<VideoFeatures> {
     let cat = |part: fn(&VideoFeatures) -> &Tensor| Tensor::cat(&all.iter().map(part).collect::<Vec<_>>(), 0);
     Ok(VideoFeatures {
         moments: cat(|f| &f.moments)?,

@@ -263,14 +263,13 @@ impl Report {
              |---|---|---|---|---|---|\n",
         );
         let cell = |m: Option<&Mean>| m.map_or_else(|| "-".to_owned(), |m| format!("{:.3}", m.value));
-        for (name, srcc) in &self.srcc {
-            let others = [&self.srcc_compared, &self.pairs_far, &self.pairs_near, &self.dominant];
-            let row = others.map(|figures| cell(figures.get(name)));
-            out += &format!("| {name} | {} | {} |\n", cell(Some(srcc)), row.join(" | "));
+        let columns = [&self.srcc, &self.srcc_compared, &self.pairs_far, &self.pairs_near, &self.dominant];
+        for name in self.srcc.keys() {
+            let row = columns.map(|figures| cell(figures.get(name)));
+            out += &format!("| {name} | {} |\n", row.join(" | "));
         }
         for (class, holds) in CLASSES {
-            let row = [&self.srcc, &self.srcc_compared, &self.pairs_far, &self.pairs_near, &self.dominant]
-                .map(|figures| cell(Self::mean_of(figures, holds).as_ref()));
+            let row = columns.map(|figures| cell(Self::mean_of(figures, holds).as_ref()));
             out += &format!("| **{class}** | {} |\n", row.join(" | "));
         }
         out.push('\n');

@@ -41,6 +41,21 @@ pub enum Anchor {
     End,
 }
 
+/// How the numbers at a grid are written.
+#[derive(Clone, Copy)]
+pub struct Numbers {
+    size: f64,
+    below: f64,
+    beside: f64,
+}
+
+impl Numbers {
+    /// For drawings that stand alone.
+    pub const LARGE: Self = Self { size: 12.0, below: 18.0, beside: 8.0 };
+    /// For small ones among others.
+    pub const SMALL: Self = Self { size: 11.0, below: 16.0, beside: 6.0 };
+}
+
 impl Svg {
     /// An empty drawing.
     pub fn new(width: f64, height: f64) -> Self {
@@ -111,6 +126,23 @@ impl Svg {
         self.add(format_args!(
             r#"<text x="{x:.1}" y="{y:.1}" font-size="{size}" text-anchor="{anchor}" fill="{INK}"{turn}>{text}</text>"#
         ));
+    }
+
+    /// Two axes with grid lines at round values: `x` from left to right, `y` from bottom to top, about as many as is said.
+    pub fn grid(&mut self, (x, across): (&Axis, usize), (y, up): (&Axis, usize), numbers: Numbers) {
+        let (left, right, bottom, top) = (x.from, x.to, y.from, y.to);
+        for (value, text) in x.ticks(across) {
+            let at = x.place(value);
+            self.line((at, top), (at, bottom), FAINT, 1.0);
+            self.text((at, bottom + numbers.below), numbers.size, Anchor::Middle, &text);
+        }
+        for (value, text) in y.ticks(up) {
+            let at = y.place(value);
+            self.line((left, at), (right, at), FAINT, 1.0);
+            self.text((left - numbers.beside, at + 4.0), numbers.size, Anchor::End, &text);
+        }
+        self.line((left, bottom), (right, bottom), INK, 1.0);
+        self.line((left, top), (left, bottom), INK, 1.0);
     }
 
     /// The drawing as a document.

@@ -5,7 +5,7 @@
 //!   -> fragment vectors [videos, moments, places, fragment_dim]
 //!   -> mean and deviation over native and over context places -> trunk -> visual logits, severities
 //! tone [videos, 16], facts [videos, 6] -> trunk as well
-//! profile [videos, profile_dim], facts [videos, 6] -> temporal branch -> temporal logits (<= 0)
+//! profile [videos, 109], facts [videos, 6] -> temporal branch -> temporal logits (<= 0)
 //! of two videos: fragment vectors place by place, trunk and temporal branch -> contrast, beside the difference of rank logits
 //! ```
 //!
@@ -113,7 +113,7 @@ impl Mixer {
 
 /// What is known of whole videos beside their fragments, a row each.
 pub struct Numbers {
-    profile: Tensor, // [videos, PROFILE_LEN]
+    profile: Tensor, // [videos, 109]
     tone: Tensor,    // [videos, 16]
     facts: Tensor,   // [videos, 6]
 }
@@ -144,6 +144,12 @@ impl Numbers {
     /// Never for an observation made by this crate.
     pub fn of(observation: &Observation) -> Result<Self> {
         Self::new([(&observation.profile[..], &observation.tone[..], &observation.facts[..])])
+    }
+
+    /// `[videos, 109]`.
+    #[must_use]
+    pub fn profile(&self) -> &Tensor {
+        &self.profile
     }
 }
 
@@ -176,8 +182,6 @@ pub struct Views {
     pub trunk: Tensor,
     /// The temporal branch, `[videos, temporal_dim]`.
     pub temporal: Tensor,
-    /// The numbers that it read, `[videos, profile_dim]`.
-    pub profile: Tensor,
     /// What is laid over another video.
     pub sides: Sides,
 }
@@ -214,8 +218,6 @@ pub struct Body {
     tone: Linear,
     trunk: Linear,
     visual: Linear, // rank, score
-    /// Numbers of the profile that the temporal branch reads, from the first on.
-    profile_dim: usize,
     temporal_norm: LayerNorm,
     temporal_in: Linear,
     temporal_mid: Linear,
@@ -247,12 +249,11 @@ impl Body {
             tone: Linear::new(p, "body.tone", TONE_LEN, tone_dim)?,
             trunk: Linear::new(p, "body.trunk", 4 * fragment + tone_dim + facts_dim, config.trunk_dim)?,
             visual: Linear::new(p, "body.visual", config.trunk_dim, 2)?,
-            profile_dim: config.profile_dim,
-            temporal_norm: LayerNorm::new(p, "body.temporal_norm", config.profile_dim)?,
+            temporal_norm: LayerNorm::new(p, "body.temporal_norm", PROFILE_LEN)?,
             temporal_in: Linear::new(
                 p,
                 "body.temporal_in",
-                2 * config.profile_dim + facts_dim,
+                2 * PROFILE_LEN + facts_dim,
                 config.temporal_dim,
             )?,
             temporal_mid: Linear::new(p, "body.temporal_mid", config.temporal_dim, config.temporal_dim)?,
@@ -323,8 +324,7 @@ impl Body {
         }
         let trunk = ops::gelu(&self.trunk.forward(&trunk)?)?; // [videos, trunk]
 
-        let profile = profile.narrow(1, 0, self.profile_dim)?.contiguous()?;
-        let temporal = Tensor::cat(&[&profile, &self.temporal_norm.forward(&profile)?, &facts], D::Minus1)?;
+        let temporal = Tensor::cat(&[profile, &self.temporal_norm.forward(profile)?, &facts], D::Minus1)?;
         let temporal = ops::gelu(&self.temporal_in.forward(&temporal)?)?;
         let temporal = ops::gelu(&self.temporal_mid.forward(&temporal)?)?; // [videos, temporal]
 
@@ -348,7 +348,6 @@ impl Body {
                 regions: if native == NATIVE_PLACES { Some(regions(&native_part)?) } else { None },
                 trunk,
                 temporal,
-                profile,
                 sides,
             },
         })

@@ -1,6 +1,5 @@
 //! Sizes of `nano`, as they stand in its `config.json`.
 
-use super::profile::PROFILE_LEN;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -43,9 +42,6 @@ pub struct NanoConfig {
     pub fragment_dim: usize,
     /// Width of the trunk that the heads share.
     pub trunk_dim: usize,
-    /// Numbers of the temporal profile that are read, from the first on: models that are older than its later numbers read
-    /// fewer.
-    pub profile_dim: usize,
     /// Width of the temporal branch.
     pub temporal_dim: usize,
     /// Width of the decoder.
@@ -83,7 +79,6 @@ impl Default for NanoConfig {
             mixers: 2,
             fragment_dim: 160,
             trunk_dim: 192,
-            profile_dim: PROFILE_LEN,
             temporal_dim: 96,
             hidden_size: 128,
             num_hidden_layers: 4,
@@ -123,9 +118,6 @@ impl NanoConfig {
             if value == 0 || value > 65_536 {
                 return refuse(key, &value, "1 to 65536 is allowed");
             }
-        }
-        if !(1..=PROFILE_LEN).contains(&self.profile_dim) {
-            return refuse("profile_dim", &self.profile_dim, &format!("1 to {PROFILE_LEN} is allowed"));
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return refuse("hidden_size", &self.hidden_size, "a multiple of num_attention_heads is needed");

@@ -82,7 +82,7 @@ pub struct VideoFeatures {
     pub moments: Tensor,
     /// `[videos, 9, 2 fragment_dim]`.
     pub regions: Tensor,
-    /// `[videos, temporal_dim + profile_dim]`: the temporal branch and the profile it read.
+    /// `[videos, temporal_dim + PROFILE_LEN]`: the temporal branch and the profile it read.
     pub temporal: Tensor,
     /// `[videos, trunk_dim]`.
     pub trunk: Tensor,
@@ -93,11 +93,11 @@ pub struct VideoFeatures {
 }
 
 impl VideoFeatures {
-    /// Gathers what the decoder needs from a full pass of the body.
+    /// Gathers what the decoder needs from a full pass of the body over `profile` `[videos, 109]`.
     ///
     /// # Errors
     /// When the pass lacked native places.
-    pub fn new(body: &BodyOutput) -> Result<Self> {
+    pub fn new(body: &BodyOutput, profile: &Tensor) -> Result<Self> {
         let Some(regions) = &body.views.regions else {
             candle_core::bail!("the decoder needs all native places");
         };
@@ -105,7 +105,7 @@ impl VideoFeatures {
         Ok(Self {
             moments: body.views.moments.detach(),
             regions: regions.detach(),
-            temporal: Tensor::cat(&[&body.views.temporal.detach(), &body.views.profile], 1)?,
+            temporal: Tensor::cat(&[&body.views.temporal.detach(), profile], 1)?,
             trunk: body.views.trunk.detach(),
             verdict: Tensor::cat(
                 &[
@@ -145,7 +145,7 @@ impl Decoder {
     /// When a stored tensor has another shape.
     pub fn new(p: &Params, config: &NanoConfig) -> Result<Self> {
         let (hidden, fragment) = (config.hidden_size, config.fragment_dim);
-        let temporal = config.temporal_dim + config.profile_dim;
+        let temporal = config.temporal_dim + super::profile::PROFILE_LEN;
         let residual_std = 0.5 / ((2 * config.num_hidden_layers * hidden) as f64).sqrt();
         let blocks = (0..config.num_hidden_layers).map(|i| {
             let name = |part: &str| format!("decoder.blocks.{i}.{part}");

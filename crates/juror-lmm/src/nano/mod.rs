@@ -211,7 +211,7 @@ pub fn look(body: &Body, observation: &Observation) -> candle_core::Result<Video
     let patches = Tensor::from_vec(patch_features(&bytes), shape, &Device::Cpu)?;
     let numbers = Numbers::of(observation)?;
     let out = body.forward(&patches, NATIVE_PLACES, &numbers)?;
-    VideoFeatures::new(&out)
+    VideoFeatures::new(&out, numbers.profile())
 }
 
 impl Lmm for Nano {

@@ -355,10 +355,14 @@ mod tests {
             .collect()
     }
 
+    /// Of pictures that are shifted so far at these times.
     fn profile(frames: impl IntoIterator<Item = (f64, f64)>) -> [f32; PROFILE_LEN] {
+        profile_of(frames.into_iter().map(|(pts_secs, shift)| (pts_secs, picture(shift))))
+    }
+
+    fn profile_of(frames: impl Iterator<Item = (f64, Vec<u8>)>) -> [f32; PROFILE_LEN] {
         let mut builder = ProfileBuilder::default();
-        for (pts_secs, shift) in frames {
-            let data = picture(shift);
+        for (pts_secs, data) in frames {
             let luma = Luma {
                 data: &data,
                 stride: WIDTH,
@@ -400,24 +404,14 @@ mod tests {
 
     /// A small square on a still texture, at `at` in each frame of 30 a second.
     fn square(at: impl Iterator<Item = usize>) -> [f32; PROFILE_LEN] {
-        let mut builder = ProfileBuilder::default();
         let still = picture(0.0);
-        for (frame, at) in at.enumerate() {
+        profile_of(at.enumerate().map(|(frame, at)| {
             let mut data = still.clone();
             for y in 100..124 {
                 data[y * WIDTH + at..][..24].fill(250);
             }
-            let luma = Luma {
-                data: &data,
-                stride: WIDTH,
-                width: WIDTH,
-                height: HEIGHT,
-                bits: 8,
-                range: Range::Limited,
-            };
-            builder.push(&luma, frame as f64 / 30.0);
-        }
-        builder.finish()
+            (frame as f64 / 30.0, data)
+        }))
     }
 
     #[test]

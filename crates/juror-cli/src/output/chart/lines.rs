@@ -1,6 +1,6 @@
 //! Values by step: one line through all of them.
 
-use super::{Anchor, Axis, FAINT, INK, PALETTE, Svg};
+use super::{Anchor, Axis, Numbers, PALETTE, Svg};
 
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 240.0;
@@ -13,18 +13,7 @@ pub fn draw(title: &str, points: &[(f64, f64)]) -> String {
     let x = Axis::over(points.iter().map(|point| point.0), left, right);
     let y = Axis::over(points.iter().map(|point| point.1), bottom, top);
     let mut svg = Svg::new(WIDTH, HEIGHT);
-    for (value, text) in x.ticks(5) {
-        let at = x.place(value);
-        svg.line((at, top), (at, bottom), FAINT, 1.0);
-        svg.text((at, bottom + 16.0), 11.0, Anchor::Middle, &text);
-    }
-    for (value, text) in y.ticks(4) {
-        let at = y.place(value);
-        svg.line((left, at), (right, at), FAINT, 1.0);
-        svg.text((left - 6.0, at + 4.0), 11.0, Anchor::End, &text);
-    }
-    svg.line((left, bottom), (right, bottom), INK, 1.0);
-    svg.line((left, top), (left, bottom), INK, 1.0);
+    svg.grid((&x, 5), (&y, 4), Numbers::SMALL);
     for part in points.split(|point| !point.1.is_finite()) {
         let places: Vec<(f64, f64)> =
             part.iter().map(|(step, value)| (x.place(*step), y.place(*value))).collect();

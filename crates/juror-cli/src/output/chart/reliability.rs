@@ -4,7 +4,7 @@
 
 use juror::Calibration;
 
-use super::{Anchor, Axis, FAINT, INK, PALETTE, Svg};
+use super::{Anchor, Axis, INK, Numbers, PALETTE, Svg};
 
 const SIDE: f64 = 480.0;
 /// The area of the points: left, right, top, bottom.
@@ -16,15 +16,7 @@ pub fn draw(calibration: &Calibration) -> String {
     let (x, y) =
         (Axis::over([0.0, 1.0].into_iter(), left, right), Axis::over([0.0, 1.0].into_iter(), bottom, top));
     let mut svg = Svg::new(SIDE, SIDE);
-    for (value, text) in x.ticks(6) {
-        let (across, up) = (x.place(value), y.place(value));
-        svg.line((across, top), (across, bottom), FAINT, 1.0);
-        svg.line((left, up), (right, up), FAINT, 1.0);
-        svg.text((across, bottom + 18.0), 12.0, Anchor::Middle, &text);
-        svg.text((left - 8.0, up + 4.0), 12.0, Anchor::End, &text);
-    }
-    svg.line((left, bottom), (right, bottom), INK, 1.0);
-    svg.line((left, top), (left, bottom), INK, 1.0);
+    svg.grid((&x, 6), (&y, 6), Numbers::LARGE);
     svg.line((x.place(0.0), y.place(0.0)), (x.place(1.0), y.place(1.0)), INK, 1.0);
     let middle = ((left + right) / 2.0, (top + bottom) / 2.0);
     svg.text((middle.0, bottom + 42.0), 14.0, Anchor::Middle, "probability that A is preferred");

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use juror::record::evaluation::Agreement;
 use juror_stats::correlation::ScorePairs;
 
-use super::{Anchor, Axis, FAINT, INK, PALETTE, Svg};
+use super::{Anchor, Axis, Numbers, PALETTE, Svg};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 480.0;
@@ -18,18 +18,7 @@ pub fn draw(pairs: &ScorePairs, agreement: &Agreement) -> String {
     let x = Axis::over(pairs.predicted().iter().copied(), left, right);
     let y = Axis::over(pairs.subjective().iter().copied(), bottom, top);
     let mut svg = Svg::new(WIDTH, HEIGHT);
-    for (value, text) in x.ticks(7) {
-        let at = x.place(value);
-        svg.line((at, top), (at, bottom), FAINT, 1.0);
-        svg.text((at, bottom + 18.0), 12.0, Anchor::Middle, &text);
-    }
-    for (value, text) in y.ticks(6) {
-        let at = y.place(value);
-        svg.line((left, at), (right, at), FAINT, 1.0);
-        svg.text((left - 8.0, at + 4.0), 12.0, Anchor::End, &text);
-    }
-    svg.line((left, bottom), (right, bottom), INK, 1.0);
-    svg.line((left, top), (left, bottom), INK, 1.0);
+    svg.grid((&x, 7), (&y, 6), Numbers::LARGE);
     let middle = ((left + right) / 2.0, (top + bottom) / 2.0);
     svg.text((middle.0, bottom + 42.0), 14.0, Anchor::Middle, "score");
     svg.turned_text((18.0, middle.1), -90.0, 14.0, Anchor::Middle, "rating (MOS)");
