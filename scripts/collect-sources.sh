@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Makes source clips of contents that few real clips show, to widen nano's training set: computer animation and
-# motion graphics (the XScreenSaver collection, recorded), scrolling text, photographs under a moving camera,
-# and flat drawings in motion.
+# motion graphics (the XScreenSaver collection, recorded), scrolling text, web pages in use, games, photographs under
+# a moving camera, and flat drawings in motion.
 #
 #   scripts/collect-sources.sh [DIR]     default runs/sources; writes DIR/*.mkv and DIR.csv, goes on where it was
 #
 # Everything comes from packages of Debian 12 with free licences (MIT-like, GPL, CC0, CC-BY-SA; see
 # /usr/share/doc/PACKAGE/copyright). The choice follows from a seed; what the recorded programs draw does not, so
-# a second run gives other clips of the same kind. About 15 minutes on two cores. A training-time tool only.
+# a second run gives other clips of the same kind. The better part of an hour on two cores. A training-time tool only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/sources}
@@ -17,7 +17,17 @@ packages=(
   xvfb xterm libgl1-mesa-dri fonts-dejavu
   xscreensaver-data xscreensaver-data-extra xscreensaver-gl xscreensaver-gl-extra
   gnome-backgrounds mate-backgrounds plasma-workspace-wallpapers openclipart-png
+  chromium xdotool
 )
+# Those that draw their pictures on the processor: `package`, or `package:program and arguments` where they differ.
+games=(
+  airstrike amoebax angrydd atanks blobby bumprace burgerspace "chocolate-doom:chocolate-doom -iwad /usr/share/games/doom/freedoom1.wad"
+  circuslinux dodgindiamond2 enigma fillets-ng:fillets frozen-bubble funnyboat hedgewars heroes hex-a-hop holotz-castle
+  icebreaker jumpnbump kobodeluxe lbreakout2 lincity-ng ltris monsterz moon-lander mrboom neverball numptyphysics openttd
+  pacman pingus powermanga raincat solarwolf starfighter supertux:supertux2 toppler triplane tuxpuck warmux whichwayisup
+  xgalaga xjump xmoto
+)
+packages+=("${games[@]%%:*}" freedoom openttd-opengfx)
 if ! dpkg-query --show "${packages[@]}" >/dev/null 2>&1; then
   as_root=()
   [ "$(id -u)" -eq 0 ] || as_root=(sudo)
@@ -37,12 +47,13 @@ pick() {
   sum=$(printf %s "$1" | cksum)
   echo $((${sum%% *} % $2))
 }
-# finish FILE: keeps FILE.part.mkv as FILE, unless next to nothing moves in it or it is nearly all black.
+# finish FILE [LEAST BYTES]: keeps FILE.part.mkv as FILE, unless next to nothing moves in it or it is nearly all black.
 finish() {
-  local black
+  local black frames
   black=$(ffmpeg -nostdin -ss "$((secs / 2))" -i "$1.part.mkv" -frames:v 1 \
     -vf scale=320:-2,blackframe=amount=0:threshold=34 -f null - 2>&1 | sed -n 's/.*pblack:\([0-9]*\).*/\1/p' | head -n 1)
-  if [ "$(stat -c %s "$1.part.mkv")" -ge 150000 ] && [ "${black:-0}" -lt 90 ]; then
+  frames=$(ffprobe -v error -select_streams v -count_packets -show_entries stream=nb_read_packets -of csv=p=0 "$1.part.mkv")
+  if [ "$(stat -c %s "$1.part.mkv")" -ge "${2:-150000}" ] && [ "${frames:-0}" -ge 24 ] && [ "${black:-0}" -lt 90 ]; then
     mv "$1.part.mkv" "$1"
   else
     rm "$1.part.mkv"
@@ -53,27 +64,82 @@ finish() {
 hacks() {
   ls /usr/libexec/xscreensaver | grep -vxE 'xscreensaver-.*|mapscroller.*|webcollage|antspotlight|blitspin|bumps|carousel|decayscreen|distort|esper|flipscreen3d|glblur|glplanet|glslideshow|jigsaw|mirrorblob|photopile|ripples|rotzoomer|slidescreen|slip|spotlight|tessellimage|twang|vidwhacker|zoom|starwars|fontglide|fliptext|phosphor|apple2|xanalogtv|xmatrix|xjack|noseguy|memscroller|scooter|dymaxionmap|filmleader|endgame|queens|unicrud|glschool|lavalite|vigilance|greynetic|winduprobot|sonar|gltext|bsod|cwaves'
 }
+# show DISPLAY SIZE COMMAND...: begins a program on a screen of its own; `hide` ends both.
+show() {
+  Xvfb ":$1" -screen 0 "$2x24" >/dev/null 2>&1 &
+  server=$!
+  sleep 0.7
+  DISPLAY=":$1" setsid "${@:3}" >/dev/null 2>&1 &
+  program=$!
+}
+hide() {
+  kill -KILL -- "-$program" 2>/dev/null || true # some games do not heed anything less
+  kill "$server" 2>/dev/null || true
+  wait "$program" "$server" 2>/dev/null || true
+}
+# grab DISPLAY SIZE NAME FILTER [LEAST BYTES]: three seconds of what the screen shows.
+grab() {
+  local file="$out/$3.mkv"
+  "${ffmpeg[@]}" -f x11grab -framerate 30 -draw_mouse 0 -video_size "$2" -t "$((secs + 1))" -i ":$1" \
+    -vf "$4" "${encode[@]}" "$file.part.mkv" && finish "$file" "${@:5}" || true
+}
 # record DISPLAY NAME FILTER COMMAND...: three seconds of what a program shows.
 record() {
-  local display=$1 file="$out/$2.mkv" size=${sizes[$(pick "$2" ${#sizes[@]})]} filter=$3
-  shift 3
-  [ -e "$file" ] && return
-  Xvfb ":$display" -screen 0 "${size}x24" >/dev/null 2>&1 &
-  local server=$!
-  sleep 0.7
-  DISPLAY=":$display" "$@" >/dev/null 2>&1 &
-  local program=$!
+  local size=${sizes[$(pick "$2" ${#sizes[@]})]}
+  [ -e "$out/$2.mkv" ] && return
+  show "$1" "$size" "${@:4}"
   sleep 3.5
-  "${ffmpeg[@]}" -f x11grab -framerate 30 -draw_mouse 0 -video_size "$size" -t "$((secs + 1))" -i ":$display" \
-    -vf "$filter" "${encode[@]}" "$file.part.mkv" && finish "$file" || true
-  kill "$program" "$server" 2>/dev/null || true
-  wait "$program" "$server" 2>/dev/null || true
+  grab "$1" "$size" "$2" "$3"
+  hide
+}
+# browse DISPLAY NUMBER: a page of scripts/sources, with pictures.
+browse() {
+  local name=page-$2 home size page_sizes=(854x480 1280x720 640x480 960x540 480x854 1024x768)
+  [ -e "$out/$name.mkv" ] && return
+  size=${page_sizes[$(pick "$name" ${#page_sizes[@]})]}
+  home=$(mktemp -d)
+  local pictures=() shown="" i
+  mapfile -t pictures < <(photographs | grep -E '\.(jpg|png)$')
+  for i in 1 2 3 4; do shown+="${shown:+,}file://${pictures[$(pick "$name picture $i" ${#pictures[@]})]}"; done
+  [ "$(pick "$name pictures" 3)" -gt 0 ] || shown=""
+  show "$1" "$size" chromium --no-sandbox --disable-gpu --no-first-run --user-data-dir="$home" --allow-file-access-from-files \
+    --window-position=0,0 --window-size="${size/x/,}" --kiosk "file://$PWD/scripts/sources/page.html?$2&$shown"
+  sleep 5
+  grab "$1" "$size" "$name" null 40000
+  hide
+  sleep 0.3
+  rm -rf "$home"
+}
+# play DISPLAY GAME: how it begins, and what comes of pressing keys.
+play() {
+  local name=${2%%:*} size=640x480 keys=(Return space Up Down Left Right Return Right z x Up Left 1 Right)
+  [ -e "$out/.game-$name" ] && return
+  # A home of their own and no sound. The program and its arguments are several words.
+  # shellcheck disable=SC2086
+  show "$1" "$size" env HOME="$scratch" SDL_AUDIODRIVER=dummy /usr/games/${2#*:}
+  sleep 6
+  grab "$1" "$size" "game-$name-0" "$smooth"
+  (for i in $(seq 0 200); do
+    DISPLAY=":$1" xdotool key --delay 60 "${keys[$((i % ${#keys[@]}))]}" mousemove $((i * 97 % 640)) $((i * 61 % 480)) click 1
+  done) >/dev/null 2>&1 &
+  local player=$!
+  sleep 4
+  grab "$1" "$size" "game-$name-1" "$smooth"
+  sleep 3
+  grab "$1" "$size" "game-$name-2" "$smooth"
+  kill "$player" 2>/dev/null || true
+  wait "$player" 2>/dev/null || true
+  hide
+  touch "$out/.game-$name"
 }
 # A slow machine shows a picture twice: the second is left out, since a source must not stutter.
 smooth="mpdecimate=hi=1:lo=1:frac=0,setpts=N/30/TB"
-# Every second program, on the display $1; $2 is 0 or 1.
+# Every second program, page and game, on the display $1; $2 is 0 or 1.
 record_share() {
-  local name number=0
+  local name number
+  for number in $(seq "$2" 2 89); do browse "$1" "$number"; done
+  for ((number = $2; number < ${#games[@]}; number += 2)); do play "$1" "${games[$number]}"; done
+  number=0
   for name in $(hacks); do
     if [ $((number++ % 2)) -eq "$2" ]; then record "$1" "saver-$name" "$smooth" "/usr/libexec/xscreensaver/$name" -root; fi
   done
@@ -140,6 +206,8 @@ drawing() {
 }
 
 rm -f "$out"/*.part.mkv
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 record_share 91 0 &
 record_share 92 1 &
 wait

@@ -11,6 +11,8 @@
 //! contrast          as rank, of r moved by the contrast c (`nano/contrast.rs`); r gets no gradient from it, so that it stays as good as
 //!                   it can be alone
 //! cross_contrast    the same over some pairs of different groups
+//! temporal_rank     as rank, of the temporal penalties of r and s, over pairs of different groups with one and the same temporal
+//!                   fault: a longer hold is worse, whatever is held
 //! dominant          cross-entropy of the dominant distortion, 5 % label smoothing, the n versions of one kind in
 //!                   a batch weighted by 1 / sqrt(n): codecs are a third of all versions
 //! severity          binary cross-entropy against level / 5 per kind
@@ -21,8 +23,8 @@
 //! Weights and their trade-offs: `nano.md`, section "What matters", 3.
 //!
 //! Of several processes each sees the groups of its share. All draw the whole batch, so that counts and class weights are those
-//! of the whole batch, and the mean of the ranks' losses is the loss of one process; but `cross_rank` and `cross_contrast` see
-//! only pairs of groups of one rank, and are the mean of the ranks' means.
+//! of the whole batch, and the mean of the ranks' losses is the loss of one process; but `cross_rank`, `cross_contrast` and `temporal_rank`
+//! see only pairs of groups of one rank, and are the mean of the ranks' means.
 
 use crate::config::{BodyTraining, BodyWeights};
 use crate::data::groups::{Example, GroupFile};
@@ -31,7 +33,7 @@ use anyhow::{Result, ensure};
 use candle_core::{D, Device, Tensor};
 use juror_lmm::nano::{
     Body, CONTEXT_PLACES, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, Numbers, PATCH_LEN, PATCHES,
-    PLACES, Sides, flip_fragment, patch_features,
+    PLACES, Sides, Turn, patch_features,
 };
 use juror_nn::collective::Collective;
 use juror_nn::ops;
@@ -47,9 +49,22 @@ const LEVEL_GAP: f64 = 0.3;
 const QUALITY_GAP: f64 = 0.1;
 /// The same across contents.
 const CROSS_GAP: f64 = 0.12;
+/// Levels of temporal faults of different contents closer than this are not ordered.
+const TEMPORAL_GAP: f64 = 0.5;
 
 /// Places in a batch: (better, worse).
 type Pairs = Vec<(usize, usize)>;
+
+/// Ordered pairs of own videos.
+#[derive(Default)]
+struct Orders {
+    /// Of one group.
+    within: Pairs,
+    /// Of different groups, by quality.
+    across: Pairs,
+    /// Of different groups, by the severity of one temporal fault.
+    temporal: Pairs,
+}
 
 /// Trains a body on `groups`; returns the averaged weights.
 ///
@@ -95,7 +110,7 @@ struct Batch<'a> {
     patches: Tensor, // [own videos, moments, places, 16, 384]
     native: usize,
     numbers: Numbers,
-    /// Dropout of the trunk's inputs, `[own videos, trunk_inputs]`.
+    /// Dropout of the inputs of trunk and temporal branch, `[own videos, inputs]`.
     mask: Tensor,
     /// Group number within the batch, beside the example; those of all ranks.
     videos: Vec<(usize, &'a Example)>,
@@ -118,8 +133,8 @@ impl<'a> Batch<'a> {
         for (number, group) in index::sample(rng, groups.len(), drawn).iter().enumerate() {
             let group = &groups[group];
             let is_own = share.contains(&number);
-            // The versions of a group are looked at in the same places, as the contrast needs it.
-            let mirrored: bool = rng.random();
+            // The versions of a group are looked at in the same places and turned alike, as the contrast needs it.
+            let turn = Turn { mirrored: rng.random(), upended: rng.random(), transposed: rng.random() };
             let mut views = Vec::new(); // (moment, place)
             for moment in index::sample(rng, group.moments, config.moments.min(group.moments)) {
                 let native = index::sample(rng, NATIVE_PLACES, config.native_places);
@@ -133,9 +148,9 @@ impl<'a> Batch<'a> {
                     let from = fragments.len();
                     let bytes = group.fragments(version, moment)?;
                     fragments.extend_from_slice(&bytes[place * 2 * FRAGMENT_BYTES..][..2 * FRAGMENT_BYTES]);
-                    if mirrored {
-                        fragments[from..].chunks_exact_mut(FRAGMENT_BYTES).for_each(flip_fragment);
-                    }
+                    fragments[from..]
+                        .chunks_exact_mut(FRAGMENT_BYTES)
+                        .for_each(|fragment| turn.apply(fragment));
                 }
             }
         }
@@ -147,11 +162,7 @@ impl<'a> Batch<'a> {
         Ok(Self {
             patches: Tensor::from_vec(patch_features(&fragments), shape, &Device::Cpu)?,
             native: config.native_places,
-            mask: dropout(config.dropout, body.trunk_inputs(), &videos, rng)?.narrow(
-                0,
-                own.start,
-                own.len(),
-            )?,
+            mask: dropout(config.dropout, body.inputs(), &videos, rng)?.narrow(0, own.start, own.len())?,
             numbers: Numbers::new(videos[own.clone()].iter().map(|(_, e)| e.numbers()))?,
             videos,
             own,
@@ -175,7 +186,7 @@ impl<'a> Batch<'a> {
         let score = (&out.score_visual + &out.score_temporal)?;
         let quality = self.column(|e| e.quality)?;
 
-        let (within, across) = self.orders();
+        let Orders { within, across, temporal } = self.orders();
         // Of all ranks' pairs.
         let each = self.ranks as f64 / self.ordered_pairs() as f64;
         let own_mean = 1.0 / across.len() as f64;
@@ -193,6 +204,11 @@ impl<'a> Batch<'a> {
                 let stride = across.len().div_ceil(within.len().max(1)).max(1);
                 let some: Pairs = across.iter().step_by(stride).copied().collect();
                 contrast_loss(body, &out.views.sides, &rank, &some, 1.0 / some.len() as f64)?
+            }),
+            ("temporal_rank", weights.temporal_rank, {
+                let each = 0.5 / temporal.len() as f64;
+                (pair_loss(&out.rank_temporal, &temporal, each, n)?
+                    + pair_loss(&out.score_temporal, &temporal, each, n)?)?
             }),
             ("dominant", weights.dominant, self.dominant_loss(&out.dominant)?),
             ("severity", weights.severity, (self.severity_loss(&out.severity)? * self.weight())?),
@@ -219,19 +235,21 @@ impl<'a> Batch<'a> {
         Ok(Tensor::from_vec(values, self.own.len(), &Device::Cpu)?)
     }
 
-    /// Ordered pairs (better, worse) of own videos, within groups and across them.
-    fn orders(&self) -> (Pairs, Pairs) {
-        let (mut within, mut across) = (Pairs::new(), Pairs::new());
+    fn orders(&self) -> Orders {
+        let mut orders = Orders::default();
         for (i, (group_i, a)) in self.own().iter().enumerate() {
             for (j, (group_j, b)) in self.own().iter().enumerate() {
                 if group_i == group_j && a.better_than(b) {
-                    within.push((i, j));
+                    orders.within.push((i, j));
                 } else if group_i != group_j && a.quality - b.quality > CROSS_GAP {
-                    across.push((i, j));
+                    orders.across.push((i, j));
+                }
+                if group_i != group_j && a.has_milder_temporal_fault(b) {
+                    orders.temporal.push((i, j));
                 }
             }
         }
-        (within, across)
+        orders
     }
 
     /// Ordered pairs within the groups of all ranks.
@@ -386,6 +404,14 @@ impl Example {
             }
             _ => self.quality - other.quality > QUALITY_GAP,
         }
+    }
+
+    /// Whether this version and `other`, of whatever group, have the same temporal fault and nothing else, this one the milder.
+    fn has_milder_temporal_fault(&self, other: &Self) -> bool {
+        let ([own], [others]) = (self.version.steps.as_slice(), other.version.steps.as_slice()) else {
+            return false;
+        };
+        own.kind == others.kind && self.has_fault(true) && others.level - own.level > TEMPORAL_GAP
     }
 }
 

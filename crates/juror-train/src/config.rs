@@ -123,6 +123,8 @@ pub struct BodyWeights {
     pub contrast: f64,
     /// The same across contents.
     pub cross_contrast: f64,
+    /// Temporal penalties by severity, across groups.
+    pub temporal_rank: f64,
     /// Which distortion dominates.
     pub dominant: f64,
     /// How severe each distortion is.
@@ -264,6 +266,7 @@ impl BodyTraining {
             ("body.weights.cross_rank", weights.cross_rank),
             ("body.weights.contrast", weights.contrast),
             ("body.weights.cross_contrast", weights.cross_contrast),
+            ("body.weights.temporal_rank", weights.temporal_rank),
             ("body.weights.dominant", weights.dominant),
             ("body.weights.severity", weights.severity),
             ("body.weights.aspect", weights.aspect),

@@ -48,6 +48,7 @@ score_regression = 1.0
 cross_rank = 1.0
 contrast = 1.0
 cross_contrast = 1.0
+temporal_rank = 1.0
 dominant = 1.0
 severity = 1.0
 aspect = 1.0

@@ -42,6 +42,7 @@ score_regression = 1.0
 cross_rank = 0.0
 contrast = 1.0
 cross_contrast = 0.0
+temporal_rank = 1.0
 dominant = 1.0
 severity = 1.0
 aspect = 1.0

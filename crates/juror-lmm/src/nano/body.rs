@@ -32,10 +32,8 @@ pub const FACTS_LEN: usize = 6;
 pub const REGIONS: usize = 3;
 /// Width of each part of a contrast.
 const CONTRAST: usize = 48;
-/// Of the contrast in margins. This and the bound were chosen on every second clip of the validation set, for the decoder at hand.
-const LEAD_SHRINKAGE: f64 = 0.4;
-/// In logits.
-const LEAD_BOUND: f64 = 1.5;
+/// The most that a contrast moves the lead of one rank logit over another.
+const CONTRAST_BOUND: f64 = 1.5;
 const EPS: f64 = 1e-5;
 
 pub(super) struct Linear {
@@ -58,6 +56,10 @@ impl Linear {
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         ops::linear(x, &self.weight, Some(&self.bias))
+    }
+
+    fn inputs(&self) -> usize {
+        self.weight.dims()[1]
     }
 }
 
@@ -284,13 +286,13 @@ impl Body {
         self.forward_masked(patches, native, numbers, None)
     }
 
-    /// Numbers that the trunk reads of a video.
+    /// Numbers that trunk and temporal branch read of a video.
     #[must_use]
-    pub fn trunk_inputs(&self) -> usize {
-        self.trunk.weight.dims()[1]
+    pub fn inputs(&self) -> usize {
+        self.trunk.inputs() + self.temporal_in.inputs()
     }
 
-    /// As [`Body::forward`], with the trunk's inputs multiplied by `mask`, `[videos, trunk_inputs]`: dropout in
+    /// As [`Body::forward`], with the inputs of trunk and temporal branch multiplied by `mask`, `[videos, inputs]`: dropout in
     /// training.
     ///
     /// # Errors
@@ -320,11 +322,14 @@ impl Body {
         let tone = ops::gelu(&self.tone.forward(tone)?)?;
         let mut trunk = Tensor::cat(&[&self.pooled_norm.forward(&pooled)?, &tone, &facts], D::Minus1)?;
         if let Some(mask) = mask {
-            trunk = (trunk * mask)?;
+            trunk = (trunk * mask.narrow(1, 0, self.trunk.inputs())?)?;
         }
         let trunk = ops::gelu(&self.trunk.forward(&trunk)?)?; // [videos, trunk]
 
-        let temporal = Tensor::cat(&[profile, &self.temporal_norm.forward(profile)?, &facts], D::Minus1)?;
+        let mut temporal = Tensor::cat(&[profile, &self.temporal_norm.forward(profile)?, &facts], D::Minus1)?;
+        if let Some(mask) = mask {
+            temporal = (temporal * mask.narrow(1, self.trunk.inputs(), self.temporal_in.inputs())?)?;
+        }
         let temporal = ops::gelu(&self.temporal_in.forward(&temporal)?)?;
         let temporal = ops::gelu(&self.temporal_mid.forward(&temporal)?)?; // [videos, temporal]
 
@@ -354,22 +359,15 @@ impl Body {
     }
 
     /// How far the rank logit of A leads that of B beyond their difference, `[pairs]`; exactly the negative for B and A. Both have
-    /// the same places and moments.
+    /// the same places and moments. Bounded to `CONTRAST_BOUND` logits: it decides between near videos and leaves the size of wide
+    /// margins to the ranks, which agree with each other over three videos.
     ///
     /// # Errors
     /// On shapes that do not fit.
     pub fn contrast(&self, a: &Sides, b: &Sides) -> Result<Tensor> {
-        self.place_contrast.between(&a.places, &b.places)?
-            + self.whole_contrast.between(&a.whole, &b.whole)?
-    }
-
-    /// The contrast as margins use it: shrunk, since it is surer of itself than it should be on contents it was not trained on, and
-    /// bounded to `LEAD_BOUND` logits, so that it decides between near videos and leaves the size of wide margins to the ranks.
-    ///
-    /// # Errors
-    /// On shapes that do not fit.
-    pub fn lead(&self, a: &Sides, b: &Sides) -> Result<Tensor> {
-        (self.contrast(a, b)? * (LEAD_SHRINKAGE / LEAD_BOUND))?.tanh()? * LEAD_BOUND
+        let places = self.place_contrast.between(&a.places, &b.places)?;
+        let contrast = (places + self.whole_contrast.between(&a.whole, &b.whole)?)?;
+        (contrast / CONTRAST_BOUND)?.tanh()? * CONTRAST_BOUND
     }
 
     /// `[videos, moments, places, 16, 384]` to `[videos, moments, places, fragment_dim]`.

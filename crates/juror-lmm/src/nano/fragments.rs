@@ -64,11 +64,42 @@ pub fn cut(first: &Picture, second: &Picture, offset: Offset) -> Result<Vec<u8>>
     Ok(out)
 }
 
-/// Mirrors one fragment of one frame, left to right.
-pub fn flip_fragment(fragment: &mut [u8]) {
-    let (y, uv) = fragment.split_at_mut(SIDE * SIDE);
-    y.chunks_exact_mut(SIDE).for_each(<[u8]>::reverse);
-    uv.chunks_exact_mut(SIDE / 2).for_each(<[u8]>::reverse);
+/// One of the eight ways to lay down a square: what training turns fragments by, since no fault knows left from right or up from
+/// down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Left to right.
+    pub mirrored: bool,
+    /// Upside down.
+    pub upended: bool,
+    /// Rows as columns, after the others.
+    pub transposed: bool,
+}
+
+impl Turn {
+    /// Turns one fragment of one frame, `FRAGMENT_BYTES`.
+    pub fn apply(self, fragment: &mut [u8]) {
+        let (y, uv) = fragment.split_at_mut(SIDE * SIDE);
+        let (u, v) = uv.split_at_mut(uv.len() / 2);
+        for (plane, side) in [(y, SIDE), (u, SIDE / 2), (v, SIDE / 2)] {
+            if self.mirrored {
+                plane.chunks_exact_mut(side).for_each(<[u8]>::reverse);
+            }
+            if self.upended {
+                for row in 0..side / 2 {
+                    let (above, below) = plane.split_at_mut((side - 1 - row) * side);
+                    above[row * side..][..side].swap_with_slice(&mut below[..side]);
+                }
+            }
+            if self.transposed {
+                for row in 0..side {
+                    for column in row + 1..side {
+                        plane.swap(row * side + column, column * side + row);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Left (or top) edge of grid cell `index` along an axis of `size` samples: cells spread evenly from edge to
@@ -103,5 +134,30 @@ fn copy_square(
         let inside = (width - from).min(side);
         out.extend_from_slice(&line[from..from + inside]);
         out.extend(std::iter::repeat_n(line[width - 1], side - inside));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_move_every_plane_alike() {
+        let fragment: Vec<u8> = (0..FRAGMENT_BYTES).map(|i| (i * 7 + i / 251) as u8).collect();
+        let turned = |mirrored, upended, transposed| {
+            let mut copy = fragment.clone();
+            Turn { mirrored, upended, transposed }.apply(&mut copy);
+            copy
+        };
+        // Row and column of the sample that lands at (3, 5) of a plane that begins at `start`.
+        for (start, side) in [(0, SIDE), (SIDE * SIDE, SIDE / 2), (SIDE * SIDE + SIDE * SIDE / 4, SIDE / 2)] {
+            let at = |row: usize, column: usize| fragment[start + row * side + column];
+            let landed = |turned: Vec<u8>| turned[start + 3 * side + 5];
+            assert_eq!(landed(turned(false, false, false)), at(3, 5));
+            assert_eq!(landed(turned(true, false, false)), at(3, side - 1 - 5));
+            assert_eq!(landed(turned(false, true, false)), at(side - 1 - 3, 5));
+            assert_eq!(landed(turned(false, false, true)), at(5, 3));
+            assert_eq!(landed(turned(true, true, true)), at(side - 1 - 5, side - 1 - 3));
+        }
     }
 }

@@ -21,9 +21,7 @@ mod watch;
 pub use body::{Body, BodyOutput, FACTS_LEN, Numbers, Sides, Views, is_temporal, kind_index};
 pub use config::{Calibration, KINDS, NanoConfig};
 pub use decoder::{Cache, Decoder, VideoFeatures};
-pub use fragments::{
-    CONTEXT_PLACES, FRAGMENT_BYTES, MOMENT_BYTES, NATIVE_PLACES, Offset, PLACES, flip_fragment,
-};
+pub use fragments::{CONTEXT_PLACES, FRAGMENT_BYTES, MOMENT_BYTES, NATIVE_PLACES, Offset, PLACES, Turn};
 pub use observation::{Moment, Observation, facts, moment_frames, observe_frames};
 pub use patches::{PATCH_LEN, PATCHES, features as patch_features};
 pub use profile::{HOLD_CENTRE, PROFILE_LEN, ProfileBuilder};

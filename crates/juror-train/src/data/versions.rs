@@ -176,8 +176,11 @@ pub fn draw(count: usize, held_out: &[Kind], rng: &mut impl Rng) -> Vec<Version>
     for kind in ladders {
         let preset = presets(kind).choose(rng).map(|p| (*p).to_owned());
         let (place, span) = confine(kind, rng);
+        // Over the whole range, or close together somewhere: also the two worst levels must meet.
+        let range = if rng.random() { 5.0 } else { 2.0 };
+        let mildest = rng.random_range(0.0..=5.0 - range);
         for rung in 0..LADDER {
-            let level = 5.0 * (rung as f64 + rng.random::<f64>()) / LADDER as f64;
+            let level = mildest + range * (rung as f64 + rng.random::<f64>()) / LADDER as f64;
             versions.push(Version {
                 steps: vec![Step { kind: kind.name().to_owned(), level: level.max(0.15) }],
                 preset: preset.clone(),
