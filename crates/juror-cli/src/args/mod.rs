@@ -109,8 +109,10 @@ pub struct ModelArgs {
     /// Merge the PEFT (LoRA) adapter in this folder into the weights of a published checkpoint
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub adapter: Option<PathBuf>,
-    /// How a score that a published checkpoint writes is read: `strict` takes numbers from 1 to 5 and nothing else;
-    /// `vqathinker-test` and `vqathinker-training` do as VQAThinker's own programs (the first makes 3 of what it cannot read)
+    /// How scores that a published checkpoint writes are read
+    ///
+    /// `strict` takes numbers from 1 to 5 and nothing else; the others do as VQAThinker's own programs, of which the evaluation
+    /// makes 3 of what it cannot read.
     #[arg(long, value_name = "RULE", default_value = "strict", value_parser = answers())]
     pub answers: ScoreRule,
     /// Threads to use; results do not depend on it [default: one per core]
