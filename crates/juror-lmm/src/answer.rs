@@ -3,6 +3,10 @@
 //! What cannot be read is [`Reading::Unparsed`] with a reason, never a made-up number. The published evaluation and
 //! training code reads answers with quirks of its own; they stand behind [`ScoreRule`].
 
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
 /// What was read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading<T> {
@@ -38,6 +42,33 @@ pub enum ScoreRule {
     /// VQAThinker's training: the **last** `<answer>` block, else the whole text; in it the first number. Where the
     /// published code then draws a random integer, this is unparsed.
     VqaThinkerTraining,
+}
+
+impl ScoreRule {
+    /// The rules for scores, with the names under which they are asked for.
+    pub const NAMED: [(&str, Self); 3] = [
+        ("strict", Self::Range { min: 1.0, max: 5.0 }),
+        ("vqathinker-test", Self::VqaThinkerTest),
+        ("vqathinker-training", Self::VqaThinkerTraining),
+    ];
+}
+
+impl Default for ScoreRule {
+    /// Scores of 1 to 5.
+    fn default() -> Self {
+        Self::NAMED[0].1
+    }
+}
+
+impl FromStr for ScoreRule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::NAMED.into_iter().find(|(name, _)| *name == text).map(|(_, rule)| rule).ok_or_else(|| {
+            let names = Self::NAMED.map(|(name, _)| name).join(", ");
+            Error::Input(format!("`{text}` is no way to read answers; allowed are {names}"))
+        })
+    }
 }
 
 /// Reads a score or margin.

@@ -198,6 +198,11 @@ impl Decoder {
         Ok(Self { embed_tokens, layers, norm, lm_head, rotary: spec.rotary.clone() })
     }
 
+    /// Rows of the embedding table.
+    pub fn vocabulary(&self) -> usize {
+        self.embed_tokens.outputs()
+    }
+
     /// An empty cache.
     pub fn cache(&self) -> KvCache {
         KvCache { layers: self.layers.iter().map(|_| LayerCache::new()).collect() }

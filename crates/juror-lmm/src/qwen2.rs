@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::layers::Activation;
 use crate::rotary::{Axes, DynamicScaling, Rotary};
 
-/// The `rope_scaling` section.
+/// The `rope_scaling` section, or `rope_parameters`, as transformers 5 writes it with the base inside.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct RopeScaling {
     /// `default`, `dynamic` or `mrope`.
@@ -18,6 +18,8 @@ pub struct RopeScaling {
     /// The older key for the same.
     #[serde(rename = "type")]
     pub older_type: Option<String>,
+    /// Base of the rotary frequencies, instead of the one beside the section.
+    pub rope_theta: Option<f64>,
     /// Growth for `dynamic`.
     pub factor: Option<f64>,
     /// Frequencies per axis: time, row, column.
@@ -32,7 +34,7 @@ impl RopeScaling {
         self.rope_type.as_deref().or(self.older_type.as_deref()).unwrap_or("default")
     }
 
-    /// The rotary tables for heads of `head_dim`; `key` is the section's path in `config.json`.
+    /// The rotary tables for heads of `head_dim`; `key` is the section's path in `config.json`, `base` stands beside it.
     ///
     /// # Errors
     /// A kind that is not supported, or sections that do not add up to half a head.
@@ -46,7 +48,7 @@ impl RopeScaling {
         let Some(scaling) = section else {
             return Ok(Rotary::new(head_dim, base, Axes::Plain, None));
         };
-        let kind = scaling.kind();
+        let (kind, base) = (scaling.kind(), scaling.rope_theta.unwrap_or(base));
         check(
             ["default", "dynamic", "mrope"].contains(&kind),
             &format!("{key}.rope_type"),
@@ -97,6 +99,7 @@ pub struct Config {
     #[serde(default = "rope_theta")]
     pub rope_theta: f64,
     /// Scaling of the rotary frequencies.
+    #[serde(alias = "rope_parameters")]
     pub rope_scaling: Option<RopeScaling>,
     /// Trained length.
     #[serde(default = "max_position_embeddings")]

@@ -38,13 +38,17 @@ pub struct NestedConfig {
     pub text_config: qwen2::Config,
     /// Id of `<|video_pad|>`.
     pub video_token_id: u32,
+    /// Whether the output layer is the embedding table (here or in the decoder's section).
+    #[serde(default)]
+    pub tie_word_embeddings: bool,
 }
 
 impl From<NestedConfig> for Config {
     fn from(nested: NestedConfig) -> Self {
+        let tied = nested.tie_word_embeddings || nested.text_config.tie_word_embeddings;
         Self {
             vision_config: nested.vision_config,
-            text: nested.text_config,
+            text: qwen2::Config { tie_word_embeddings: tied, ..nested.text_config },
             video_token_id: nested.video_token_id,
         }
     }

@@ -35,6 +35,7 @@ pub struct Config {
     #[serde(default = "rope_theta")]
     pub rope_theta: f64,
     /// Scaling and axes of the rotary frequencies.
+    #[serde(alias = "rope_parameters")]
     pub rope_scaling: Option<RopeScaling>,
     /// Trained length.
     #[serde(default = "max_position_embeddings")]

@@ -130,6 +130,22 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// Fails where an embedding table of `rows` rows has none for the words of this tokenizer or for the tokens `needed`.
+    ///
+    /// # Errors
+    /// The first token without a row.
+    pub fn check_rows(&self, rows: usize, needed: &[u32]) -> Result<()> {
+        let last_word = self.inner.get_vocab_size(false).saturating_sub(1) as u32;
+        match needed.iter().copied().chain([last_word]).find(|&id| id as usize >= rows) {
+            None => Ok(()),
+            Some(id) => Err(Error::Tokenizer(format!(
+                "token {} has the id {id}, and the embedding table ends at {}; the tokenizer does not belong to this model",
+                self.token(id).unwrap_or_default(),
+                rows.saturating_sub(1)
+            ))),
+        }
+    }
+
     /// The id of a token that a model relies on.
     ///
     /// # Errors

@@ -60,11 +60,19 @@ impl Weights {
     /// A missing or misshapen tensor.
     pub fn matrix(&self, outputs: usize, inputs: usize) -> Result<Matrix> {
         let weight = self.get((outputs, inputs), "weight")?;
-        Ok(match PackedWeight::new(&weight, self.precision)? {
+        let precision = kept_in(self.precision, &format!("{}.weight", self.tensors.prefix()));
+        Ok(match PackedWeight::new(&weight, precision)? {
             Some(packed) => Matrix::Packed(packed),
             None => Matrix::Plain(weight),
         })
     }
+}
+
+/// The precision in which the matrix of this name is kept. Embedding tables and output layers keep 8 bits where all else
+/// keeps 4: what is lost in them reaches the answer undiminished, and they are a small part of a network.
+pub fn kept_in(precision: WeightPrecision, name: &str) -> WeightPrecision {
+    let table = ["embed_tokens.weight", "lm_head.weight"].iter().any(|end| name.ends_with(end));
+    if table && precision == WeightPrecision::Int4 { WeightPrecision::Int8 } else { precision }
 }
 
 /// The matrix of a linear layer or of an embedding table, `[outputs, inputs]`.
@@ -86,6 +94,14 @@ impl fmt::Debug for Matrix {
 }
 
 impl Matrix {
+    /// Outputs, or rows of a table.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Plain(weight) => weight.dims()[0],
+            Self::Packed(weight) => weight.dims().0,
+        }
+    }
+
     /// `x` `[..., inputs]` to `[..., outputs]`.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use juror_lmm::answer::ScoreRule;
 use juror_nn::packed::WeightPrecision;
 
 /// Tells how good a video looks, without a reference
@@ -108,6 +109,12 @@ pub struct ModelArgs {
     /// Merge the PEFT (LoRA) adapter in this folder into the weights of a published checkpoint
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub adapter: Option<PathBuf>,
+    /// How scores that a published checkpoint writes are read
+    ///
+    /// `strict` takes numbers from 1 to 5 and nothing else; the others do as VQAThinker's own programs, of which the evaluation
+    /// makes 3 of what it cannot read.
+    #[arg(long, value_name = "RULE", default_value = "strict", value_parser = answers())]
+    pub answers: ScoreRule,
     /// Threads to use; results do not depend on it [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -183,6 +190,12 @@ pub enum Format {
     Jsonl,
     /// One row per record, nested fields flattened with dots
     Csv,
+}
+
+/// One of the ways to read answers by its name.
+fn answers() -> impl TypedValueParser<Value = ScoreRule> {
+    PossibleValuesParser::new(ScoreRule::NAMED.map(|(name, _)| name))
+        .try_map(|name| name.parse::<ScoreRule>())
 }
 
 /// One of the precisions by its name.

@@ -149,7 +149,7 @@ fn random(args: &BenchArgs, processor: Processor) -> anyhow::Result<Vec<Run>> {
     let precisions = if args.precision.is_empty() { vec![default] } else { args.precision.clone() };
     let mut runs: Vec<Run> = Vec::new();
     for precision in precisions {
-        let options = OpenOptions { processor, precision: Some(precision), adapter: None };
+        let options = OpenOptions { processor, precision: Some(precision), ..OpenOptions::default() };
         let started = Instant::now();
         let building = Waiting::new(format!("{name} in {precision}: building"), args.report.quiet);
         let random = known.build(scale, args.seed, &options)?;
@@ -180,7 +180,8 @@ fn judge(args: &BenchArgs, processor: Processor) -> anyhow::Result<Judgement> {
     let folder = tempfile::tempdir().context("cannot make a folder for a clip")?;
     let clip = folder.path().join("clip.mkv");
     render(&clip)?;
-    let options = OpenOptions { processor, precision: args.precision.first().copied(), adapter: None };
+    let options =
+        OpenOptions { processor, precision: args.precision.first().copied(), ..OpenOptions::default() };
     waiting.label("opening the model".to_owned());
     let juror = Juror::open_with(&args.model, &options)?
         .with_threads(args.threads.map_or(0, usize::from))

@@ -67,7 +67,12 @@ impl Model {
     fn new(args: ModelArgs) -> anyhow::Result<Self> {
         let processor: Processor = args.device.parse()?;
         processor.check_build()?;
-        let open = OpenOptions { processor, precision: args.precision, adapter: args.adapter };
+        let open = OpenOptions {
+            processor,
+            precision: args.precision,
+            adapter: args.adapter,
+            answers: args.answers,
+        };
         open.precision()?;
         let threads = args.threads.map_or(0, usize::from);
         let remote = remote(&args.model, &args.remote)?;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{Family, OpenOptions, Processor};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::weights::kept_in;
 
 /// Tokens of a prompt with two videos of ten seconds, and of what is written after it.
 pub const TOKENS: u64 = 8192;
@@ -50,23 +51,23 @@ impl Need {
         Family::detect(folder)?;
         let config: Value = crate::config::read(&folder.join("config.json"))?;
         let checkpoint = Checkpoint::open(folder)?;
-        let shapes = || checkpoint.shapes().values().map(Vec::as_slice);
-        Ok(precisions.iter().map(|&precision| Self::of(&config, shapes(), precision)).collect())
+        let tensors = || checkpoint.shapes().iter().map(|(name, shape)| (name.as_str(), shape.as_slice()));
+        Ok(precisions.iter().map(|&precision| Self::of(&config, tensors(), precision)).collect())
     }
 
-    /// Of tensors of these shapes and the values of `config.json`.
+    /// Of tensors of these names and shapes and the values of `config.json`.
     pub fn of<'s>(
         config: &Value,
-        shapes: impl Iterator<Item = &'s [usize]>,
+        tensors: impl Iterator<Item = (&'s str, &'s [usize])>,
         precision: WeightPrecision,
     ) -> Self {
         let (mut parameters, mut weights, mut largest) = (0u64, 0u64, 0u64);
-        for shape in shapes {
+        for (name, shape) in tensors {
             let count = shape.iter().fold(1u64, |product, &side| product.saturating_mul(side as u64));
             parameters = parameters.saturating_add(count);
             largest = largest.max(count);
             weights = weights.saturating_add(match *shape {
-                [outputs, inputs] => precision.bytes(outputs as u64, inputs as u64),
+                [outputs, inputs] => kept_in(precision, name).bytes(outputs as u64, inputs as u64),
                 _ => count.saturating_mul(F32),
             });
         }
@@ -143,8 +144,8 @@ mod tests {
         let config = serde_json::json!({ "vision_config": { "hidden_size": 8, "intermediate_size": 10 },
             "text_config": { "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
             "num_hidden_layers": 3, "intermediate_size": 200 } });
-        let shapes: [&[usize]; 2] = [&[10, 20], &[300]];
-        let need = |precision| Need::of(&config, shapes.into_iter(), precision);
+        let tensors: [(&str, &[usize]); 2] = [("up_proj.weight", &[10, 20]), ("norm.weight", &[300])];
+        let need = |precision| Need::of(&config, tensors.into_iter(), precision);
         let f32 = need(WeightPrecision::F32);
         // 3 layers of 2 heads of 16, keys and values; three times the feed-forward; six times the width of 4 patches.
         let per_token = 3 * 2 * 16 * 2 + 3 * 200 + 4 * 6 * 8;
@@ -156,10 +157,14 @@ mod tests {
         assert_eq!(need(WeightPrecision::Bf16).weights, 16 * 32 * 2 + 1200);
         assert_eq!(need(WeightPrecision::Int8).weights, 16 * 32 + 16 * 2 + 1200);
         assert_eq!(need(WeightPrecision::Int4).weights, 16 * 32 / 2 + 16 * 2 + 1200);
+        let table: [(&str, &[usize]); 1] = [("model.embed_tokens.weight", &[10, 20])];
+        for precision in [WeightPrecision::Int8, WeightPrecision::Int4] {
+            assert_eq!(Need::of(&config, table.into_iter(), precision).weights, 16 * 32 + 16 * 2);
+        }
         let lying = serde_json::json!({ "hidden_size": u64::MAX, "num_hidden_layers": u64::MAX });
         for precision in WeightPrecision::ALL {
             let shape: &[usize] = &[usize::MAX, 2];
-            assert_eq!(Need::of(&lying, [shape].into_iter(), precision).total(), u64::MAX);
+            assert_eq!(Need::of(&lying, [("a", shape)].into_iter(), precision).total(), u64::MAX);
         }
     }
 }

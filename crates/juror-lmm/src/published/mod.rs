@@ -108,6 +108,7 @@ pub struct Published {
     levels: Option<[u32; 5]>,
     grades: Option<[u32; 5]>,
     unused: Vec<String>,
+    answers: ScoreRule,
     info: ModelInfo,
     processor: String,
 }
@@ -256,7 +257,7 @@ impl Published {
     ) -> Result<Scored> {
         let prefill = self.prefill(&self.score_prompt(video)?, &[video])?;
         let text = self.write(&prefill, max_new_tokens, on_text)?;
-        let score = read_score(&text, ScoreRule::Range { min: 1.0, max: 5.0 });
+        let score = read_score(&text, self.answers);
         Ok(Scored { score, rationale: rationale(&text).map(ToOwned::to_owned), text })
     }
 

@@ -13,8 +13,9 @@ use sha2::{Digest, Sha256};
 use super::motion::MotionTower;
 use super::network::{Model, Network};
 use super::{Family, Published};
+use crate::answer::ScoreRule;
 use crate::checkpoint::{Checkpoint, Layout, canonical, describe};
-use crate::config::check_sizes;
+use crate::config::{check, check_sizes};
 use crate::error::{Error, Result};
 use crate::internvl3::{self, InternVl3};
 use crate::judge::ModelInfo;
@@ -108,6 +109,8 @@ pub struct OpenOptions {
     pub precision: Option<WeightPrecision>,
     /// The folder of a PEFT adapter to merge into the weights.
     pub adapter: Option<PathBuf>,
+    /// How written scores are read.
+    pub answers: ScoreRule,
 }
 
 impl OpenOptions {
@@ -130,7 +133,7 @@ impl OpenOptions {
     /// Fails where nano is asked for what it does not have.
     ///
     /// # Errors
-    /// Another device, another precision, or an adapter.
+    /// Another device, another precision, an adapter, or a way to read answers.
     pub fn check_nano(&self) -> Result<()> {
         self.check_plain("nano runs on the cpu in f32")
     }
@@ -138,7 +141,7 @@ impl OpenOptions {
     /// Fails where a model served elsewhere is asked for what its server decides.
     ///
     /// # Errors
-    /// A device, a precision, or an adapter.
+    /// A device, a precision, an adapter, or a way to read answers.
     pub fn check_remote(&self) -> Result<()> {
         self.check_plain("the server of a remote model decides how it runs")
     }
@@ -153,6 +156,7 @@ impl OpenOptions {
                 refuse(&format!("precision {precision}"))
             }
             Self { adapter: Some(_), .. } => refuse("an adapter"),
+            Self { answers, .. } if *answers != ScoreRule::default() => refuse("another way to read answers"),
             _ => Ok(()),
         }
     }
@@ -221,7 +225,7 @@ impl Published {
         }
         let tokenizer = Tokenizer::open(folder)?;
         let loader = Loader { checkpoint: Arc::new(checkpoint), precision, dtype, device: device.clone() };
-        let (model, unused, default_template, placeholder) = load(family, folder, &loader)?;
+        let (model, unused, default_template, placeholder) = load(family, folder, &loader, &tokenizer)?;
         // InternVL's own conversation template is Python code; its checkpoints' Jinja templates know no default message.
         let own = if family == Family::InternVl3 { None } else { ChatTemplate::open(folder)? };
         let template = own.map_or_else(|| ChatTemplate::new(default_template), Ok)?;
@@ -232,10 +236,14 @@ impl Published {
         };
         let (levels, grades) = (words(LEVELS), words(GRADES));
         let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let placeholder = tokenizer.id(placeholder)?;
         let network = Network { family, model, device, dtype };
+        let words = levels.iter().chain(&grades).flatten();
+        let needed: Vec<u32> = words.chain(&stop_ids).chain([&placeholder]).copied().collect();
+        tokenizer.check_rows(network.decoder().vocabulary(), &needed)?;
         Ok(Self {
             network,
-            placeholder: tokenizer.id(placeholder)?,
+            placeholder,
             tokenizer,
             template,
             stop_ids,
@@ -243,6 +251,7 @@ impl Published {
             grades,
             info: ModelInfo { name, sha256: loader.fingerprint(options)? },
             unused,
+            answers: options.answers,
             processor: options.processor.to_string(),
         })
     }
@@ -253,7 +262,14 @@ fn load(
     family: Family,
     folder: &Path,
     loader: &Loader,
+    tokenizer: &Tokenizer,
 ) -> Result<(Model, Vec<String>, &'static str, &'static str)> {
+    // Qwen's positions follow from where this token stands.
+    let video_token = |id: u32| {
+        let (token, key) = ("<|video_pad|>", "video_token_id");
+        let own = tokenizer.id(token)?;
+        check(id == own, key, id, &format!("{token} is {own} in the tokenizer of the checkpoint"))
+    };
     let config = folder.join("config.json");
     let shapes = loader.checkpoint.shapes();
     Ok(match family {
@@ -303,6 +319,7 @@ fn load(
                 Some(_) => crate::config::read::<qwen2_5_vl::NestedConfig>(&config)?.into(),
                 None => crate::config::read(&config)?,
             };
+            video_token(config.video_token_id)?;
             let renamed = shapes.keys().any(|name| name.starts_with("model.language_model."));
             let layout: Layout = if renamed { qwen2_5_vl::renamed_layout } else { canonical };
             let patch = config.vision_config.patch_size;
@@ -311,6 +328,7 @@ fn load(
         }
         Family::Qwen3Vl => {
             let config: qwen3_vl::Config = crate::config::read(&config)?;
+            video_token(config.video_token_id)?;
             let patch = config.vision_config.patch_size;
             let (model, unused) = loader.build(canonical, |weights| Qwen3Vl::load(&config, weights))?;
             (Model::Qwen3 { model, patch }, unused, published::QWEN3_VL, "<|video_pad|>")

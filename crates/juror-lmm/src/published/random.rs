@@ -177,8 +177,8 @@ impl Known {
         let (precision, dtype) = (options.precision()?, options.dtype()?);
         let device = options.processor.device()?;
         let tensors = self.tensors(scale)?;
-        let shapes = || tensors.iter().map(|spec| spec.shape.as_slice());
-        let need = Need::of(&self.config(scale), shapes(), precision);
+        let listed = tensors.iter().map(|spec| (spec.name.as_str(), spec.shape.as_slice()));
+        let need = Need::of(&self.config(scale), listed, precision);
         if let (true, Some(machine)) = (device.is_cpu(), MachineMemory::now())
             && machine.available < need.total()
         {

@@ -44,7 +44,7 @@ pub(super) fn score(answer: &Answer) -> Result<f64> {
     if !is_placed {
         return Err(unparsed(answer, "no <answer> in it".into()));
     }
-    match read_score(text, ScoreRule::Range { min: 1.0, max: 5.0 }) {
+    match read_score(text, ScoreRule::default()) {
         Reading::Value(score) => Ok(score),
         Reading::Unparsed(reason) => Err(unparsed(answer, reason)),
     }

@@ -3,7 +3,9 @@
 use candle_core::{DType, Tensor};
 use juror_lmm::checkpoint::canonical;
 use juror_lmm::decoder::{Decoder, Input};
-use juror_lmm::generate::{Completion, Options, generate, graded_preference, log_probs, word_probabilities};
+use juror_lmm::generate::{
+    Completion, Options, Session, generate, graded_preference, log_probs, word_probabilities,
+};
 use juror_lmm::internvl3::{Config, InternVl3};
 use juror_lmm::sequence::{Batch, Prefill};
 use juror_nn::sampling::Sampling;
@@ -50,6 +52,47 @@ fn rollouts_depend_on_their_seed_and_on_nothing_else() {
     // Alone, the same prompt is completed in the same way as in a padded batch.
     let alone = prompts(&fixture, lm, &[0]);
     assert_eq!(first[0], tokens(&run(lm, &alone, &sampled(7)))[0]);
+}
+
+/// Rollouts go on from the cache of prompts that were read once: a fork is given no prompt, and it writes what a session
+/// writes that has read each prompt anew for each rollout, bit by bit, whatever the others write.
+#[test]
+fn rollouts_share_the_cache_of_their_prompt() {
+    let fixture = Fixture::open("internvl3");
+    let model = model(&fixture);
+    let lm = &model.language_model;
+    let both = prompts(&fixture, lm, &[0, 1]);
+    assert_ne!(both.pads[0], both.pads[1], "prompts of different lengths");
+    let read_once = Session::start(lm, &both).unwrap();
+    let mut shared = read_once.fork(3).unwrap();
+    // Row `rollout * 2 + prompt`, as in the fork.
+    let mut separate: Vec<Session> =
+        [0, 1, 0, 1, 0, 1].map(|i| Session::start(lm, &prompts(&fixture, lm, &[i])).unwrap()).into();
+    let bits = |t: Tensor| -> Vec<u32> {
+        t.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    };
+    let mut rows: Vec<usize> = (0..6).collect();
+    for step in 0..8 {
+        let together = shared.logits().unwrap();
+        assert_eq!(together.dim(0).unwrap(), rows.len());
+        for (row, &at) in rows.iter().enumerate() {
+            let alone = bits(separate[at].logits().unwrap());
+            assert_eq!(bits(together.get(row).unwrap()), alone, "rollout {at}, token {step}");
+        }
+        if step == 4 {
+            // Two rollouts end.
+            rows = vec![0, 2, 3, 5];
+            shared.keep(&rows).unwrap();
+        }
+        let tokens: Vec<u32> = rows.iter().map(|&at| (7 * at + 3 * step) as u32 % 50).collect();
+        shared.push(&tokens).unwrap();
+        for (&at, &token) in rows.iter().zip(&tokens) {
+            separate[at].push(&[token]).unwrap();
+        }
+    }
+    // What was read once stays as it was: another fork starts where the first one did.
+    let again = read_once.fork(1).unwrap().logits().unwrap();
+    assert_eq!(bits(again), bits(Session::start(lm, &both).unwrap().logits().unwrap()));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod answers;
+mod full_size;
 mod generation;
 mod internvl3;
 mod llava_onevision;

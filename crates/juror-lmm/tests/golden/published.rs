@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use juror_lmm::answer::Reading;
-use juror_lmm::checkpoint::TensorSpec;
+use juror_lmm::answer::{Reading, ScoreRule};
+use juror_lmm::checkpoint::{Source, TensorSpec};
 use juror_lmm::error::Error;
 use juror_lmm::preprocess::resize::{Arithmetic, resize};
 use juror_lmm::published::random::{Known, Scale};
 use juror_lmm::published::{Family, OpenOptions, Published, open_folder};
+use juror_lmm::qwen2_5_vl::renamed_layout;
 use juror_lmm::{JudgeOptions, WatchOptions};
 use juror_media::distort::Chain;
 use juror_media::encode::{EncodeOptions, Encoder};
@@ -76,6 +77,72 @@ fn qwen2_5_vl_judges_from_pictures() {
 #[test]
 fn qwen3_vl_judges_from_pictures() {
     judge("qwen3_vl", Family::Qwen3Vl);
+}
+
+#[test]
+fn written_scores_are_read_as_asked_for() {
+    let dir = checkpoint("internvl3");
+    let score = |rule: &str| {
+        let options = OpenOptions { answers: rule.parse().unwrap(), ..OpenOptions::default() };
+        let judge = Published::open(dir.path(), &options).unwrap();
+        let video = judge.network().look(&pictures()[..4], &[0.0, 0.5, 1.0, 1.5]).unwrap();
+        judge.score(&video, 4, |_| ()).unwrap()
+    };
+    // Random weights write no `<answer>`: the published evaluation counts that as 3.
+    let scored = score("vqathinker-test");
+    assert!(!scored.text.contains("<answer>"), "{}", scored.text);
+    assert_eq!(scored.score, Reading::Value(3.0));
+    assert_ne!(score("strict").score, Reading::Value(3.0));
+    let unknown = "loose".parse::<ScoreRule>().unwrap_err().to_string();
+    assert!(unknown.contains("loose") && unknown.contains("strict, vqathinker-test"), "{unknown}");
+}
+
+/// The layouts of Qwen2.5-VL's `config.json` and tensors: flat and named as Qwen published them, the decoder's keys in a
+/// section and other names (transformers 4.52), the rotary base in `rope_parameters` (transformers 5).
+#[test]
+fn qwen2_5_vl_in_newer_layouts_judges_the_same() {
+    let dir = checkpoint("qwen2_5_vl");
+    let judged = |dir: &Path| {
+        let judge = Published::open(dir, &OpenOptions::default()).unwrap();
+        let videos = [pictures()[..2].to_vec(), pictures()[2..4].to_vec()];
+        let [a, b] = videos.map(|video| judge.network().look(&video, &[0.0, 0.5]).unwrap());
+        judge.compare(&a, &b).unwrap()
+    };
+    let flat = judged(dir.path());
+    let path = dir.path().join("config.json");
+    let config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let mut tensors = BTreeMap::new();
+    for shard in [SHARD, "model-00002-of-00002.safetensors"] {
+        for (name, tensor) in read_shard(dir.path(), shard) {
+            let Source::Name(renamed) = renamed_layout(&name) else { panic!("{name} is split") };
+            tensors.insert(renamed, tensor);
+        }
+    }
+    assert!(tensors.contains_key("model.language_model.norm.weight"));
+    write_shards(dir.path(), &tensors);
+    let top = ["model_type", "architectures", "vision_config", "video_token_id", "image_token_id"];
+    let mut nested = json!({ "tie_word_embeddings": false });
+    let mut text = config.as_object().unwrap().clone();
+    for key in top {
+        nested[key] = text.remove(key).unwrap();
+    }
+    nested["text_config"] = Value::Object(text);
+    std::fs::write(&path, nested.to_string()).unwrap();
+    assert_eq!(judged(dir.path()), flat);
+
+    let text = nested["text_config"].as_object_mut().unwrap();
+    let mut rope = text.remove("rope_scaling").unwrap();
+    rope["rope_theta"] = text.remove("rope_theta").unwrap();
+    rope["rope_type"] = json!("default");
+    text.insert("rope_parameters".to_owned(), rope.clone());
+    std::fs::write(&path, nested.to_string()).unwrap();
+    assert_eq!(judged(dir.path()), flat);
+
+    // The base is read, not guessed.
+    rope["rope_theta"] = json!(100.0);
+    nested["text_config"]["rope_parameters"] = rope;
+    std::fs::write(&path, nested.to_string()).unwrap();
+    assert_ne!(judged(dir.path()), flat);
 }
 
 fn write(path: &Path, frames: &[Frame]) {
@@ -233,6 +300,8 @@ fn a_configuration_that_lies_is_told_by_key() {
     assert!(layers.contains("model.language_model.layers.4."), "{layers}");
     let endless = with(&|c| c["text_config"]["num_hidden_layers"] = json!(1_000_000_000));
     assert!(endless.contains("text_config.num_hidden_layers") && endless.contains("1000"), "{endless}");
+    let video = with(&|c| c["video_token_id"] = json!(3));
+    assert!(video.contains("video_token_id") && video.contains("<|video_pad|>"), "{video}");
     let family = with(&|c| c["model_type"] = json!("llama"));
     assert!(family.contains("llama") && family.contains("qwen3_vl"), "{family}");
 }
@@ -244,6 +313,21 @@ fn a_tokenizer_of_another_model_is_told_by_token() {
     let text = std::fs::read_to_string(&path).unwrap().replace("<IMG_CONTEXT>", "<OTHER>");
     std::fs::write(&path, text).unwrap();
     assert!(error(dir.path()).to_string().contains("<IMG_CONTEXT>"));
+    // More words than the embedding table has rows.
+    let longer = dir.path().join("config.json");
+    let config = std::fs::read_to_string(&longer).unwrap();
+    let fewer = checkpoint("internvl3");
+    for file in [SHARD, "model-00002-of-00002.safetensors"] {
+        let cut = |(name, tensor): (String, Tensor)| {
+            let table = name.ends_with("embed_tokens.weight") || name.ends_with("lm_head.weight");
+            (name, if table { tensor.narrow(0, 0, 331).unwrap().contiguous().unwrap() } else { tensor })
+        };
+        let tensors: HashMap<String, Tensor> = read_shard(fewer.path(), file).into_iter().map(cut).collect();
+        candle_core::safetensors::save(&tensors, fewer.path().join(file)).unwrap();
+    }
+    std::fs::write(fewer.path().join("config.json"), config.replace("737", "331")).unwrap();
+    let short = error(fewer.path()).to_string();
+    assert!(short.contains("ends at 330") && short.contains("does not belong"), "{short}");
     std::fs::remove_file(&path).unwrap();
     assert!(error(dir.path()).to_string().contains("vocab.json"));
 }

@@ -164,6 +164,9 @@ pub(crate) fn forward(
     mask: Mask,
     out: Output,
 ) -> Vec<f32> {
+    if dims.q_len == 1 && dims.heads > dims.kv_heads {
+        return forward_groups(dims, q, k, v, scale, mask, out);
+    }
     let Dims { batch, heads, kv_heads, q_len, k_len, dim } = *dims;
     q.check(batch, heads, q_len, dim);
     k.check(batch, kv_heads, k_len, dim);
@@ -237,6 +240,33 @@ pub(crate) fn forward(
         }
     });
     lse
+}
+
+/// [`forward`] of one query a head (writing token by token): the query heads of a key head are taken as queries of one
+/// head, so that keys and values are read once for all of them.
+fn forward_groups(
+    dims: &Dims,
+    q: Input,
+    k: Input,
+    v: Input,
+    scale: f32,
+    mask: Mask,
+    out: Output,
+) -> Vec<f32> {
+    let group = dims.heads / dims.kv_heads;
+    let grouped = |strides: Strides| Strides { head: group * strides.head, token: strides.head, ..strides };
+    let mask = match mask {
+        // The only query sees all keys.
+        Mask::Causal => Mask::None,
+        Mask::Additive(values, [batch, head, _, key]) => {
+            Mask::Additive(values, [batch, group * head, head, key])
+        }
+        same => same,
+    };
+    let dims = Dims { heads: dims.kv_heads, q_len: group, ..*dims };
+    let q = Input { strides: grouped(q.strides), ..q };
+    let out = Output { strides: grouped(out.strides), ..out };
+    forward(&dims, q, k, v, scale, mask, out)
 }
 
 multiversion! {

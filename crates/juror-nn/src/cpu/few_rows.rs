@@ -7,9 +7,9 @@
 use super::matmul::View;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps, _mm512_unpackhi_pd,
-    _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    __m512, _MM_HINT_T1, _mm_prefetch, _mm512_castpd_ps, _mm512_castps_pd, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps,
+    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 
 /// Outputs side by side, and inputs of a square.
@@ -30,7 +30,8 @@ pub(crate) fn applies(rows: usize, outputs: usize, a: &View<*const f32>, b: &Vie
     false
 }
 
-/// The sums over `depth` inputs of `rows` rows of `a` against 16 columns of `b`.
+/// The sums over `depth` inputs of `rows` rows of `a` against 16 columns of `b`; the same place of `b` moved by `ahead` is
+/// fetched into the cache meanwhile (it may lie outside).
 ///
 /// # Safety
 /// [`applies`] has said so, and all these elements lie in live memory.
@@ -39,6 +40,7 @@ pub(crate) unsafe fn sums(
     a: View<*const f32>,
     b: View<*const f32>,
     depth: usize,
+    ahead: isize,
     to: &mut Sums,
 ) {
     #[cfg(target_arch = "x86_64")]
@@ -50,16 +52,16 @@ pub(crate) unsafe fn sums(
             unsafe {
                 let to = &mut to[first..];
                 first += match rows - first {
-                    8.. => square_sums::<8>(a, b, depth, to),
-                    4.. => square_sums::<4>(a, b, depth, to),
-                    2.. => square_sums::<2>(a, b, depth, to),
-                    _ => square_sums::<1>(a, b, depth, to),
+                    8.. => square_sums::<8>(a, b, depth, ahead, to),
+                    4.. => square_sums::<4>(a, b, depth, ahead, to),
+                    2.. => square_sums::<2>(a, b, depth, ahead, to),
+                    _ => square_sums::<1>(a, b, depth, ahead, to),
                 };
             }
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (rows, a, b, depth, to);
+    let _ = (rows, a, b, depth, ahead, to);
 }
 
 /// [`sums`] of `ROWS` rows; gives their number.
@@ -69,6 +71,7 @@ unsafe fn square_sums<const ROWS: usize>(
     a: View<*const f32>,
     b: View<*const f32>,
     depth: usize,
+    ahead: isize,
     to: &mut [[f32; SIDE]],
 ) -> usize {
     let mut chains = [_mm512_setzero_ps(); ROWS];
@@ -79,6 +82,7 @@ unsafe fn square_sums<const ROWS: usize>(
             // SAFETY: `count` elements of column `j` from `start` on, promised by the caller.
             *row = unsafe {
                 let place = b.start.offset(j as isize * b.column_stride + start as isize);
+                _mm_prefetch::<_MM_HINT_T1>(place.wrapping_offset(ahead).cast());
                 if count == SIDE {
                     _mm512_loadu_ps(place)
                 } else {

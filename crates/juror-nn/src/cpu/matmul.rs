@@ -123,8 +123,15 @@ unsafe fn few(
             };
             let columns = j as isize * b_address.column_stride + start as isize;
             let (a, b) = (piece(a_address, start as isize), piece(b_address, columns));
+            // What comes next: another piece of these columns, or the first one of the next block. Columns are often a page
+            // or more apart, where the processor foresees nothing.
+            let ahead = if start + DEPTH < k {
+                DEPTH as isize
+            } else {
+                few_rows::SIDE as isize * b_address.column_stride - start as isize
+            };
             // SAFETY: promised by the caller; `few_rows::applies` was asked.
-            unsafe { few_rows::sums(m, a, b, DEPTH.min(k - start), &mut sums) };
+            unsafe { few_rows::sums(m, a, b, DEPTH.min(k - start), ahead, &mut sums) };
             for (i, sums) in sums[..m].iter().enumerate() {
                 let row = (c_start as *mut f32).wrapping_offset(i as isize * c.row_stride + j as isize);
                 // SAFETY: sixteen elements inside the caller's `c`, and blocks do not overlap.

@@ -103,6 +103,7 @@ fn attention() {
         (1, 1, 1, 1, 1, 1),
         (2, 2, 2, 3, 5, 8),
         (1, 4, 2, 1, 9, 16),
+        (3, 6, 2, 1, 33, 16),
         (2, 6, 2, 37, 70, 12),
         (1, 2, 1, 130, 130, 64),
     ] {
@@ -127,6 +128,18 @@ fn attention() {
             0.3,
             Mask::Causal,
         )
+    });
+}
+
+/// As a token is written: one query a head, several query heads a key head, a mask for each of them, views.
+#[test]
+fn attention_of_one_query() {
+    let (b, h, g, k, d) = (2, 6, 2, 600, 16);
+    let bias = Tensor::from_vec(values(b * h * k, 5), (b, h, 1, k), &Device::Cpu).unwrap();
+    check("one query", &[&[b, 1, h, d], &[b, k, g, d], &[b, k, g, d]], &|t| {
+        let heads = |i: usize| t[i].transpose(1, 2);
+        let bias = bias.to_dtype(t[0].dtype())?;
+        ops::attention(&heads(0)?, &heads(1)?, &heads(2)?, 0.3, Mask::Additive(&bias))
     });
 }
 
