@@ -129,7 +129,7 @@ pub struct LoraNeed {
     pub adapter: u64,
     /// The inputs of all layers.
     pub inputs: u64,
-    /// The graph of one layer and the gradients in it, or the logits where those are larger.
+    /// The logits in f32, and their gradient or the graph of one layer with the gradients in it, whichever is larger.
     pub graph: u64,
 }
 
@@ -150,31 +150,33 @@ impl LoraStep {
         let (queries, keys) = (wide(spec.heads * spec.head_dim), wide(spec.kv_heads * spec.head_dim));
         let (layers, vocabulary, rank) = (wide(spec.layers), wide(spec.vocab_size), wide(lora.rank));
         let matrices = [
-            ("self_attn.q_proj", hidden, queries),
-            ("self_attn.k_proj", hidden, keys),
-            ("self_attn.v_proj", hidden, keys),
-            ("self_attn.o_proj", queries, hidden),
-            ("mlp.gate_proj", hidden, inner),
-            ("mlp.up_proj", hidden, inner),
-            ("mlp.down_proj", inner, hidden),
+            ("self_attn.q_proj", hidden, queries, spec.qkv_bias),
+            ("self_attn.k_proj", hidden, keys, spec.qkv_bias),
+            ("self_attn.v_proj", hidden, keys, spec.qkv_bias),
+            ("self_attn.o_proj", queries, hidden, false),
+            ("mlp.gate_proj", hidden, inner, false),
+            ("mlp.up_proj", hidden, inner, false),
+            ("mlp.down_proj", inner, hidden, false),
         ];
         let (mut weights, mut factors, mut outputs) = (2 * hidden, 0, 0);
-        for (name, from, to) in matrices {
+        for (name, from, to, has_bias) in matrices {
             weights += from * to;
             outputs += to;
             if lora.targets(name) {
                 factors += rank * (from + to);
-                outputs += 3 * to + rank; // x A', x A' B', the same scaled, and the sum
+                // x A', x A' B', the same scaled, and the sum; with the bias where there is one.
+                outputs += 3 * to + rank + u64::from(has_bias) * to;
             }
         }
         let tables = if spec.tied { 1 } else { 2 };
         let (tokens, written) = (wide(self.rows * self.tokens), wide(self.rows * self.written));
-        let per_token = outputs + 4 * hidden + 4 * queries + 4 * keys + 2 * inner + 4 * inner.max(hidden);
+        let per_token = outputs + 10 * hidden + 4 * queries + 3 * keys + 7 * inner;
+        let logits = 4 * written * vocabulary;
         LoraNeed {
             weights: self.bytes * (layers * weights + hidden + tables * vocabulary * hidden),
             adapter: 16 * layers * factors,
             inputs: self.bytes * (layers + 1) * tokens * hidden,
-            graph: (self.bytes * tokens * per_token).max(2 * 4 * written * vocabulary),
+            graph: logits + logits.max(self.bytes * tokens * per_token),
         }
     }
 }
