@@ -164,13 +164,14 @@ impl LoraStep {
             outputs += to;
             if lora.targets(name) {
                 factors += rank * (from + to);
-                // x A', x A' B', the same scaled, and the sum; with the bias where there is one.
-                outputs += 3 * to + rank + u64::from(has_bias) * to;
+                // x A', x A' B', the same scaled, the sum and a gradient; with the bias where there is one.
+                outputs += 4 * to + rank + u64::from(has_bias) * to;
             }
         }
         let tables = if spec.tied { 1 } else { 2 };
         let (tokens, written) = (wide(self.rows * self.tokens), wide(self.rows * self.written));
-        let per_token = outputs + 10 * hidden + 4 * queries + 3 * keys + 7 * inner;
+        // The counts of `hidden` and `inner` hold the gradients under way; they were measured (`tests/lora_training.rs`).
+        let per_token = outputs + 4 * hidden + 4 * queries + 3 * keys + 16 * inner;
         let logits = 4 * written * vocabulary;
         LoraNeed {
             weights: self.bytes * (layers * weights + hidden + tables * vocabulary * hidden),
