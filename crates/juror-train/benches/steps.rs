@@ -101,8 +101,7 @@ fn decoder(name: &str) {
 fn main() {
     juror_nn::memory::keep_freed_memory();
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
-    let steps: [(&str, fn(&str)); 2] = [("nano-body", body), ("nano-decoder", decoder)];
-    for (name, step) in steps.into_iter().filter(|(name, _)| name.contains(&wanted)) {
-        step(name);
+    for name in ["nano-body", "nano-decoder"].into_iter().filter(|name| name.contains(&wanted)) {
+        if name == "nano-body" { body(name) } else { decoder(name) }
     }
 }
