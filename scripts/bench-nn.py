@@ -1,4 +1,5 @@
-"""The stacks of crates/juror-nn/benches/stacks.rs in PyTorch: same shapes, same work, same output format."""
+"""The stacks of crates/juror-nn/benches/stacks.rs and the steps of crates/juror-train/benches/steps.rs in PyTorch: same shapes,
+same work, same output format."""
 
 import statistics
 import sys
@@ -41,6 +42,143 @@ class MixerBlock(nn.Module):
         h = F.gelu(self.token1(self.norm1(x).transpose(1, 2)))
         x = x + self.token2(h).transpose(1, 2)
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+
+def pool(x):
+    """Mean and deviation over the tokens of [n, tokens, dim]."""
+    return torch.cat([x.mean(1), (x.var(1, correction=0) + 1e-5).sqrt()], -1)
+
+
+class NanoMixer(MixerBlock):
+    """A mixer of nano: channels are widened twice, not four times."""
+
+    def __init__(self, tokens: int, dim: int):
+        super().__init__(tokens, dim)
+        self.fc1, self.fc2 = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, dim)
+
+
+class Contrast(nn.Module):
+    """nano's contrast of two videos."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.difference, self.common = nn.Linear(dim, hidden), nn.Linear(dim, hidden)
+        self.out = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, x, a, b):
+        d, c = self.difference(x), self.common(x)
+        difference, common = d[a] - d[b], c[a] + c[b]
+        return self.out((F.gelu(common + difference) - F.gelu(common - difference)).mean(1)).squeeze(1)
+
+
+class NanoBody(nn.Module):
+    """The body of nano (crates/juror-lmm/src/nano/body.rs)."""
+
+    def __init__(self, patch=64, fragment=160, trunk=192, temporal=96, kinds=15, profile=109):
+        super().__init__()
+        self.embed = nn.Linear(384, patch)
+        self.position, self.grain = nn.Parameter(torch.randn(16, patch) * 0.02), nn.Parameter(torch.randn(2, patch) * 0.02)
+        self.mixers = nn.Sequential(NanoMixer(16, patch), NanoMixer(16, patch))
+        self.patch_norm, self.fragment = nn.LayerNorm(patch), nn.Linear(2 * patch, fragment)
+        self.pooled_norm, self.facts, self.tone = nn.LayerNorm(4 * fragment), nn.Linear(6, 32), nn.Linear(16, 48)
+        self.trunk, self.visual = nn.Linear(4 * fragment + 80, trunk), nn.Linear(trunk, 2)
+        self.temporal_norm, self.temporal_in = nn.LayerNorm(profile), nn.Linear(2 * profile + 32, temporal)
+        self.temporal_mid, self.temporal = nn.Linear(temporal, temporal), nn.Linear(temporal, 2)
+        self.dominant, self.severity = nn.Linear(trunk + temporal, kinds + 1), nn.Linear(trunk + temporal, kinds)
+        self.place_contrast, self.whole_contrast = Contrast(fragment, 48), Contrast(trunk + temporal, 48)
+
+    def forward(self, patches, native, profile, tone, facts, a, b):
+        videos, moments, places = patches.shape[:3]
+        grain = torch.cat([self.grain[:1].expand(native, -1), self.grain[1:].expand(places - native, -1)])
+        x = self.embed(patches) + (grain[:, None] + self.position)
+        x = self.mixers(x.reshape(videos * moments * places, 16, -1))
+        vectors = F.gelu(self.fragment(pool(self.patch_norm(x)))).reshape(videos, moments, places, -1)
+        flat = lambda part: part.reshape(videos, -1, part.shape[-1])
+        pooled = torch.cat([pool(flat(vectors[:, :, :native])), pool(flat(vectors[:, :, native:]))], -1)
+        facts = F.gelu(self.facts(facts))
+        trunk = F.gelu(self.trunk(torch.cat([self.pooled_norm(pooled), F.gelu(self.tone(tone)), facts], -1)))
+        temporal = F.gelu(self.temporal_in(torch.cat([profile, self.temporal_norm(profile), facts], -1)))
+        temporal = F.gelu(self.temporal_mid(temporal))
+        both = torch.cat([trunk, temporal], -1)
+        contrast = self.place_contrast(flat(vectors), a, b) + self.whole_contrast(both[:, None], a, b)
+        visual, penalty = self.visual(trunk), -F.softplus(self.temporal(temporal))
+        return [*visual.unbind(1), *penalty.unbind(1), self.dominant(both), self.severity(both), contrast]
+
+
+class NanoBlock(nn.Module):
+    """A block of nano's decoder."""
+
+    def __init__(self, dim: int, heads: int, inner: int):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.up, self.down = nn.Linear(dim, inner), nn.Linear(inner, dim)
+
+    def forward(self, x):
+        batch, n, dim = x.shape
+        q, k, v = self.qkv(self.norm1(x)).reshape(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(batch, n, dim)
+        x = x + self.out(seen)
+        return x + self.down(F.gelu(self.up(self.norm2(x))))
+
+
+class NanoDecoder(nn.Module):
+    """The decoder of nano (crates/juror-lmm/src/nano/decoder.rs)."""
+
+    def __init__(self, dim=128, vocabulary=512):
+        super().__init__()
+        self.projector = nn.ModuleList(nn.Linear(n, dim) for n in (640, 320, 205, 192, 35))
+        self.slot, self.owner = nn.Parameter(torch.randn(20, dim) * 0.02), nn.Parameter(torch.randn(2, dim) * 0.02)
+        self.video_norm, self.norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.embedding, self.position = nn.Embedding(vocabulary, dim), nn.Parameter(torch.randn(256, dim) * 0.02)
+        self.blocks = nn.Sequential(*(NanoBlock(dim, 4, 384) for _ in range(4)))
+        self.margin_in, self.margin_out = nn.Linear(dim, 64), nn.Linear(64, 1)
+        self.margin_scale, self.margin_offset = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
+
+    def project(self, parts, owner):
+        tokens = torch.cat([layer(part) for layer, part in zip(self.projector, parts)], 1)
+        return self.video_norm(tokens) + (self.slot + self.owner[owner])
+
+    def forward(self, a, b, ids, rank):
+        x = torch.cat([self.project(a, 0), self.project(b, 1), self.embedding(ids)], 1)
+        hidden = self.norm(self.blocks(x + self.position[:x.shape[1]]))[:, -ids.shape[1]:]
+        shift = self.margin_out(F.gelu(self.margin_in(hidden[:, 0]))).squeeze(1)
+        logit = rank * self.margin_scale + self.margin_offset
+        return F.linear(hidden, self.embedding.weight), 4 * (torch.sigmoid(logit + shift) - torch.sigmoid(logit - shift))
+
+
+def nano(wanted):
+    """Times one optimiser step of nano's body and of its decoder, as steps.rs does."""
+    groups, versions, native, pairs, pieces = 6, 8, 9, 24, 80
+    videos = groups * versions
+    patches = torch.randn(videos, 2, native + 3, 16, 384)
+    numbers = [torch.full((videos, n), 0.3) for n in (109, 16, 6)]
+    within = [(a, b) for a in range(videos) for b in range(a + 1, a - a % versions + versions)]
+    a, b = torch.tensor(within).T
+    video = [torch.randn(pairs, tokens, n) for tokens, n in ((8, 640), (9, 320), (1, 205), (1, 192), (1, 35))]
+    ids, rank = torch.arange(pairs * pieces).reshape(pairs, pieces) * 31 % 512, torch.randn(pairs)
+
+    def body_loss(net):
+        return sum(out.square().mean() for out in net(patches, native, *numbers, a, b))
+
+    def decoder_loss(net):
+        logits, margin = net(video, video, ids, rank)
+        return F.cross_entropy(logits.flatten(0, 1), ids.flatten()) + margin.square().mean()
+
+    for name, build, loss in [("nano-body", NanoBody, body_loss), ("nano-decoder", NanoDecoder, decoder_loss)]:
+        if wanted in name:
+            net = build()
+            adamw = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
+
+            def step():
+                adamw.zero_grad()
+                loss(net).backward()
+                nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+                adamw.step()
+
+            wall, cpu = measure(step)
+            print(f"{name}\tpytorch\t{wall:.2f}\t{cpu:.2f}", flush=True)
 
 
 class DecoderLayer(nn.Module):
@@ -131,6 +269,7 @@ def main():
     torch.manual_seed(1)
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     decode(wanted)
+    nano(wanted)
     for name, shape, heads in [("vit384", (8, 196, 384), 6), ("vit192", (8, 196, 192), 3), ("mixer96", (400, 16, 96), 0)]:
         blocks = [VitBlock(shape[2], heads) for _ in range(6)] if heads else [MixerBlock(*shape[1:]) for _ in range(4)]
         stack, x = nn.Sequential(*blocks), torch.randn(shape)

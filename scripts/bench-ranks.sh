@@ -13,7 +13,7 @@ sed -e "s|^run_dir.*|run_dir = \"$work/run\"|" -e '/^clips = \[/,/^\]/d' -e 's/^
   -e 's/^versions = 20/versions = 12/' -e 's/^yardstick.*/yardstick = "ms-ssim"/' -e "0,/^steps.*/s//steps = $steps/" \
   -e 's/^steps = 2500/steps = 1/' configs/nano.toml > "$work/nano.toml"
 echo "machine: $(nproc) cores, $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1); commit $(git rev-parse --short HEAD)"
-train() { target/release/juror train sft --config "$work/nano.toml" > /dev/null 2> "$work/errors" || { cat "$work/errors"; exit 1; }; }
+train() { "${CARGO_TARGET_DIR:-target}/release/juror" train sft --config "$work/nano.toml" > /dev/null 2> "$work/errors" || { cat "$work/errors"; exit 1; }; }
 speed() {
   tail -n 1 "$work/run/body/log.jsonl" | sed "s/.*\"steps_per_sec\":\([0-9.]*\).*/$1: \1 steps\/s/"
   rm -rf "$work/run/body" "$work/run/decoder" "$work/run/model"

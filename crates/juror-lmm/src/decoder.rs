@@ -6,6 +6,7 @@
 use candle_core::{Device, Result, Tensor};
 use juror_nn::kv_cache::KvCache as LayerCache;
 use juror_nn::ops::{self, Mask};
+use juror_nn::recompute::Tape;
 
 use crate::layers::{GatedMlp, Linear, RmsNorm};
 use crate::rotary::{Positions, Rotary};
@@ -122,6 +123,7 @@ impl Layer {
 }
 
 /// What all layers of one call share.
+#[derive(Clone)]
 struct Step {
     cos: Tensor,
     sin: Tensor,
@@ -232,14 +234,7 @@ impl Decoder {
         mut observe: impl FnMut(usize, &Tensor),
     ) -> Result<Tensor> {
         let mut x = input.embeds.clone();
-        let (_, n, _) = x.dims3()?;
-        let past = cache.as_ref().map_or(0, |c| c.tokens());
-        let (cos, sin) = self.rotary.tables(input.positions, x.dtype(), x.device())?;
-        let step = Step {
-            cos,
-            sin,
-            mask: padded_mask(pads, past, n, x.device())?.map(|m| m.to_dtype(x.dtype())).transpose()?,
-        };
+        let step = self.step(input, pads, cache.as_ref().map_or(0, |c| c.tokens()))?;
         for (i, layer) in self.layers.iter().enumerate() {
             x = layer.forward(&x, &step, cache.as_mut().map(|c| &mut c.layers[i]))?;
             observe(i, &x);
@@ -248,6 +243,31 @@ impl Decoder {
             }
         }
         self.norm.forward(&x)
+    }
+
+    /// As [`Self::forward`] of a whole sequence, for training: `tape` keeps the input of every layer only, and its backward pass
+    /// runs each layer once more.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_on<'a>(&'a self, tape: &mut Tape<'a>, input: &Input, pads: &[usize]) -> Result<Tensor> {
+        let mut x = input.embeds.clone();
+        let step = self.step(input, pads, 0)?;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let step = step.clone();
+            x = tape.block(&x, move |x| layer.forward(x, &step, None))?;
+            if let Some(extra) = input.after_layer.get(i) {
+                x = (x + extra)?;
+            }
+        }
+        self.norm.forward(&x)
+    }
+
+    fn step(&self, input: &Input, pads: &[usize], past: usize) -> Result<Step> {
+        let (x, n) = (input.embeds, input.embeds.dim(1)?);
+        let (cos, sin) = self.rotary.tables(input.positions, x.dtype(), x.device())?;
+        let mask = padded_mask(pads, past, n, x.device())?.map(|m| m.to_dtype(x.dtype())).transpose()?;
+        Ok(Step { cos, sin, mask })
     }
 
     /// Logits over the vocabulary, `[..., hidden]` to `[..., vocab]`.

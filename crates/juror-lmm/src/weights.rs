@@ -1,38 +1,57 @@
 //! Where a model takes its weights from, and the precision in which its large matrices are kept.
 //!
 //! Linear layers and embedding tables ask for a [`Matrix`], all else for plain tensors in the type of computation. On
-//! CPUs that type is f32, and a `Matrix` may be packed in fewer bits; elsewhere matrices are tensors like all others.
+//! CPUs that type is f32, and a `Matrix` may be packed in fewer bits; elsewhere matrices are tensors like all others. Under
+//! training, an [`Adapter`] puts a low-rank update on the matrices that it targets; all else stays frozen.
 
 use std::fmt;
+use std::sync::Arc;
 
 use candle_core::{DType, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
+use juror_nn::lora::{Lora, LoraConfig};
 use juror_nn::ops;
 use juror_nn::packed::{PackedWeight, WeightPrecision};
+use juror_nn::params::Params;
+
+/// Low-rank updates under training, and of which layers.
+#[derive(Debug)]
+pub struct Adapter {
+    /// The factors, under PEFT's names.
+    pub params: Params,
+    /// Rank, strength and layers.
+    pub config: LoraConfig,
+}
 
 /// Tensors by their paths.
 #[derive(Clone)]
 pub struct Weights {
     tensors: VarBuilder<'static>,
     precision: WeightPrecision,
+    adapter: Option<Arc<Adapter>>,
 }
 
 impl From<VarBuilder<'static>> for Weights {
     /// Every matrix in the type of the builder.
     fn from(tensors: VarBuilder<'static>) -> Self {
-        Self { tensors, precision: WeightPrecision::F32 }
+        Self::packed(tensors, WeightPrecision::F32)
     }
 }
 
 impl Weights {
     /// Tensors of the CPU, of f32, whose matrices are kept in this precision.
     pub fn packed(tensors: VarBuilder<'static>, precision: WeightPrecision) -> Self {
-        Self { tensors, precision }
+        Self { tensors, precision, adapter: None }
+    }
+
+    /// Frozen tensors, with updates on the linear layers that `adapter` targets: LoRA training.
+    pub fn adapted(tensors: VarBuilder<'static>, adapter: Arc<Adapter>) -> Self {
+        Self { adapter: Some(adapter), ..Self::from(tensors) }
     }
 
     /// What lies below a path.
     pub fn pp(&self, name: impl ToString) -> Self {
-        Self { tensors: self.tensors.pp(name), precision: self.precision }
+        Self { tensors: self.tensors.pp(name), ..self.clone() }
     }
 
     /// A tensor.
@@ -60,7 +79,12 @@ impl Weights {
     /// A missing or misshapen tensor.
     pub fn matrix(&self, outputs: usize, inputs: usize) -> Result<Matrix> {
         let weight = self.get((outputs, inputs), "weight")?;
-        let precision = kept_in(self.precision, &format!("{}.weight", self.tensors.prefix()));
+        let path = self.tensors.prefix();
+        if let Some(adapter) = self.adapter.as_ref().filter(|adapter| adapter.config.targets(&path)) {
+            let update = Lora::new(&weight, None, &adapter.params, &path, &adapter.config);
+            return Ok(Matrix::Adapted(update.map_err(candle_core::Error::wrap)?));
+        }
+        let precision = kept_in(self.precision, &format!("{path}.weight"));
         Ok(match PackedWeight::new(&weight, precision)? {
             Some(packed) => Matrix::Packed(packed),
             None => Matrix::Plain(weight),
@@ -82,6 +106,8 @@ pub enum Matrix {
     Plain(Tensor),
     /// In fewer bits.
     Packed(PackedWeight),
+    /// Frozen, with a low-rank update under training.
+    Adapted(Lora),
 }
 
 impl fmt::Debug for Matrix {
@@ -89,6 +115,7 @@ impl fmt::Debug for Matrix {
         match self {
             Self::Plain(weight) => write!(f, "{:?} of {:?}", weight.dims(), weight.dtype()),
             Self::Packed(weight) => write!(f, "{:?} packed", weight.dims()),
+            Self::Adapted(update) => update.fmt(f),
         }
     }
 }
@@ -110,6 +137,10 @@ impl Matrix {
         match self {
             Self::Plain(weight) => ops::linear(x, weight, bias),
             Self::Packed(weight) => weight.linear(x, bias),
+            Self::Adapted(update) => match bias {
+                Some(bias) => update.forward(x)?.broadcast_add(bias),
+                None => update.forward(x),
+            },
         }
     }
 
@@ -121,6 +152,9 @@ impl Matrix {
         match self {
             Self::Plain(table) => table.embedding(ids),
             Self::Packed(table) => table.rows(ids),
+            Self::Adapted(_) => {
+                candle_core::bail!("an embedding table cannot be adapted: leave it out of `target_modules`")
+            }
         }
     }
 }

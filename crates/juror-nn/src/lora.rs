@@ -67,9 +67,10 @@ impl Lora {
         })
     }
 
-    /// `x [.., in]` to `[.., out]`, weight and update apart.
+    /// `x [.., in]` to `[.., out]`, weight and update apart; the factors, which may be kept in f32, are taken in the type of `x`.
     pub fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let update = ops::linear(&ops::linear(x, &self.a, None)?, &self.b, None)?;
+        let (a, b) = (self.a.to_dtype(x.dtype())?, self.b.to_dtype(x.dtype())?);
+        let update = ops::linear(&ops::linear(x, &a, None)?, &b, None)?;
         ops::frozen_linear(x, &self.weight, self.bias.as_ref())? + (update * self.scale)?
     }
 

@@ -11,7 +11,7 @@
 //! memory is the inputs of all blocks and the graph of one; cost is one more forward pass.
 
 use candle_core::backprop::GradStore;
-use candle_core::{Result, Tensor, Var};
+use candle_core::{Result, Tensor, TensorId, Var};
 
 type BlockFn<'a> = Box<dyn Fn(&Tensor) -> Result<Tensor> + 'a>;
 
@@ -49,8 +49,7 @@ impl<'a> Tape<'a> {
         for block in self.blocks.into_iter().rev() {
             let Some(grad_output) = grads.remove(block.output.as_tensor()) else { continue };
             let input = Var::from_tensor(&block.input.detach())?;
-            let output = (block.run)(input.as_tensor())?;
-            let mut inner = (output * grad_output.detach())?.sum_all()?.backward()?;
+            let mut inner = differentiate((block.run)(input.as_tensor())?, &grad_output)?;
             let grad_input = inner.remove(input.as_tensor());
             grads.extend(inner)?;
             let Some(grad_input) = grad_input else { continue };
@@ -62,9 +61,23 @@ impl<'a> Tape<'a> {
                 grads.insert(&block.input, total);
             } else if block.input.track_op() {
                 // A plain piece of graph lies before this block: send the gradient on through it.
-                grads.extend((&block.input * grad_input.detach())?.sum_all()?.backward()?)?;
+                grads.extend(differentiate(block.input, &grad_input)?)?;
             }
         }
         Ok(grads)
     }
+}
+
+/// Gradients behind `output`, given its own. They hold nothing of the graph: candle's own may, and so kept every block alive.
+fn differentiate(output: Tensor, grad: &Tensor) -> Result<GradStore> {
+    let factor = grad.detach();
+    let mut grads = (output * &factor)?.sum_all()?.backward()?;
+    grads.remove(&factor);
+    let ids: Vec<TensorId> = grads.get_ids().copied().collect();
+    for id in ids {
+        if let Some(grad) = grads.get_id(id).map(Tensor::detach) {
+            grads.insert_id(id, grad);
+        }
+    }
+    Ok(grads)
 }

@@ -1,6 +1,6 @@
 //! Training the decoder: written comparisons and descriptions over the frozen body's features.
 //!
-//! The features of every version are computed once. A batch is pairs, mostly of one group, each in both orders;
+//! The features of a version are computed once, when it is first drawn. A batch is pairs, mostly of one group, each in both orders;
 //! every `SINGLE_EVERY`-th batch describes single videos instead. Loss: next-piece cross-entropy of the text after
 //! the question, plus, for the margins m read at the question and at the last piece,
 //!
@@ -21,7 +21,6 @@ use crate::language::{self, Known};
 use crate::log::TOKENS;
 use anyhow::{Context, Result, ensure};
 use candle_core::{D, Device, IndexOp, Tensor};
-use indicatif::ProgressBar;
 use juror_lmm::nano::{Body, COMPARE, DESCRIBE, Decoder, END, NanoConfig, Sides, VideoFeatures, Voice, look};
 use juror_nn::collective::Collective;
 use juror_nn::ops;
@@ -30,6 +29,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::{AddedToken, TokenizerBuilder, models::TrainerWrapper};
 
@@ -40,11 +40,12 @@ const CROSS_SHARE: f64 = 0.15;
 /// Pieces at which a written text is cut, to bound a batch; none comes near.
 const MAX_TEXT: usize = 180;
 
-/// All versions of all groups, features computed.
+/// All versions of all groups, as a body sees them.
 pub struct Library<'a> {
     body: &'a Body,
-    /// First dimension: examples in order.
-    features: VideoFeatures,
+    files: &'a [GroupFile],
+    /// Of each example that was drawn before.
+    features: Vec<OnceLock<VideoFeatures>>,
     pub(crate) examples: Vec<&'a Example>,
     /// Range of each group's examples.
     groups: Vec<std::ops::Range<usize>>,
@@ -55,32 +56,35 @@ pub struct Library<'a> {
 }
 
 impl<'a> Library<'a> {
-    /// Runs the body over every version.
-    ///
-    /// # Errors
-    /// When a group cannot be read.
-    pub fn new(body: &'a Body, groups: &'a [GroupFile]) -> Result<Self> {
-        let total: usize = groups.iter().map(|g| g.examples.len()).sum();
-        let bar = ProgressBar::new(total as u64).with_prefix("features");
-        let seen: Vec<VideoFeatures> = groups
-            .par_iter()
-            .map(|group| {
-                let seen = (0..group.examples.len())
-                    .map(|version| Ok(look(body, &group.observation(version)?)?))
-                    .collect::<Result<Vec<_>>>()?;
-                bar.inc(seen.len() as u64);
-                concatenate(&seen)
-            })
-            .collect::<Result<_>>()?;
-        bar.finish_and_clear();
-        let features = concatenate(&seen)?;
-        let mut examples = Vec::with_capacity(total);
-        let mut ranges = Vec::with_capacity(groups.len());
-        for group in groups {
-            ranges.push(examples.len()..examples.len() + group.examples.len());
-            examples.extend(&group.examples);
+    /// The versions of `files`.
+    #[must_use]
+    pub fn new(body: &'a Body, files: &'a [GroupFile]) -> Self {
+        let (mut examples, mut groups) = (Vec::new(), Vec::with_capacity(files.len()));
+        for file in files {
+            groups.push(examples.len()..examples.len() + file.examples.len());
+            examples.extend(&file.examples);
         }
-        Ok(Self { body, features, examples, groups: ranges, hard: Vec::new(), hard_share: 0.0 })
+        let features = examples.iter().map(|_| OnceLock::new()).collect();
+        Self { body, files, features, examples, groups, hard: Vec::new(), hard_share: 0.0 }
+    }
+
+    fn group(&self, row: usize) -> usize {
+        self.groups.partition_point(|range| range.end <= row)
+    }
+
+    /// What a version shows.
+    pub(crate) fn content(&self, row: usize) -> &str {
+        &self.files[self.group(row)].content
+    }
+
+    fn features(&self, row: usize) -> Result<&VideoFeatures> {
+        if let Some(seen) = self.features[row].get() {
+            return Ok(seen);
+        }
+        let group = self.group(row);
+        let observation = self.files[group].observation(row - self.groups[group].start)?;
+        let seen = look(self.body, &observation)?;
+        Ok(self.features[row].get_or_init(|| seen))
     }
 
     /// Draws a share of the pairs from these, each twice a group and a version in it.
@@ -93,17 +97,17 @@ impl<'a> Library<'a> {
     }
 
     pub(crate) fn select(&self, rows: &[usize]) -> Result<VideoFeatures> {
-        let rows: Vec<u32> = rows.iter().map(|&r| r as u32).collect();
-        let rows = Tensor::new(rows, &Device::Cpu)?;
-        let pick = |t: &Tensor| t.index_select(&rows, 0);
-        let f = &self.features;
+        let seen = rows.par_iter().map(|&row| self.features(row)).collect::<Result<Vec<_>>>()?;
+        let cat = |part: fn(&VideoFeatures) -> &Tensor| {
+            Tensor::cat(&seen.iter().map(|features| part(features)).collect::<Vec<_>>(), 0)
+        };
         Ok(VideoFeatures {
-            moments: pick(&f.moments)?,
-            regions: pick(&f.regions)?,
-            temporal: pick(&f.temporal)?,
-            trunk: pick(&f.trunk)?,
-            verdict: pick(&f.verdict)?,
-            sides: f.sides.map(pick)?,
+            moments: cat(|f| &f.moments)?,
+            regions: cat(|f| &f.regions)?,
+            temporal: cat(|f| &f.temporal)?,
+            trunk: cat(|f| &f.trunk)?,
+            verdict: cat(|f| &f.verdict)?,
+            sides: Sides { places: cat(|f| &f.sides.places)?, whole: cat(|f| &f.sides.whole)? },
         })
     }
 
@@ -146,18 +150,6 @@ impl<'a> Library<'a> {
         };
         Ok((rng.random_range(group), rng.random_range(other)))
     }
-}
-
-fn concatenate(all: &[VideoFeatures]) -> Result<VideoFeatures> {
-    let cat = |part: fn(&VideoFeatures) -> &Tensor| Tensor::cat(&all.iter().map(part).collect::<Vec<_>>(), 0);
-    Ok(VideoFeatures {
-        moments: cat(|f| &f.moments)?,
-        regions: cat(|f| &f.regions)?,
-        temporal: cat(|f| &f.temporal)?,
-        trunk: cat(|f| &f.trunk)?,
-        verdict: cat(|f| &f.verdict)?,
-        sides: Sides { places: cat(|f| &f.sides.places)?, whole: cat(|f| &f.sides.whole)? },
-    })
 }
 
 /// A byte-level BPE tokenizer trained on the language of `crate::language`, as `tokenizer.json`.

@@ -15,12 +15,11 @@ use crate::config::{DataConfig, SftConfig};
 use crate::data::groups::{self, GroupFile};
 use crate::data::sources::{self, Source};
 use crate::engine::Stage;
-use crate::validate::measure;
+use crate::validate::{Report, measure_and_calibrate};
 use crate::{body, decoder};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use juror_lmm::nano::{Body, Calibration, Nano, NanoConfig, Voice};
-use juror_lmm::{JudgeOptions, Lmm, Watched};
+use juror_lmm::nano::{Body, Nano, NanoConfig, Voice};
 use juror_nn::collective::Collective;
 use juror_nn::params::{Params, Precision, save_tensors};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +42,7 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     let stage = Stage { dir: &body_dir, seed: config.seed, world, start: None };
     let mut weights = body::train(&config.body, &model, &training, &stage)?;
     let frozen = Body::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;
-    let library = decoder::Library::new(&frozen, &training)?;
+    let library = decoder::Library::new(&frozen, &training);
     let tokenizer = decoder::train_tokenizer(&library, model.vocab_size, config.seed)?;
     let voice = Voice::from_bytes(tokenizer.as_bytes())?;
     let stage = Stage { dir: &decoder_dir, ..stage };
@@ -52,8 +51,7 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     if !world.is_first() {
         return Ok(folder);
     }
-    write_model(&folder, &model, weights, &tokenizer, &held_out)?;
-    let figures = measure(&Nano::from_folder(&folder)?, &held_out)?.table();
+    let figures = write_model(&folder, &model, weights, &tokenizer, &held_out)?.table();
     tracing::info!("on contents kept from training:\n{figures}");
     let card = Card {
         command: "juror train sft",
@@ -99,14 +97,14 @@ pub(crate) fn hold_out(all: Vec<GroupFile>) -> (Vec<GroupFile>, Vec<GroupFile>) 
     all.into_iter().partition(|group| !held_out.contains(&group.content))
 }
 
-/// Writes a model folder, calibrated on `held_out`; with no group there, `model`'s calibration stays.
+/// Writes a model folder, calibrated on `held_out`, and gives its figures there; with no group there, `model`'s calibration stays.
 pub(crate) fn write_model(
     folder: &Path,
     model: &NanoConfig,
     weights: BTreeMap<String, Tensor>,
     tokenizer: &str,
     held_out: &[GroupFile],
-) -> Result<()> {
+) -> Result<Report> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let write_config = |model: &NanoConfig| -> Result<()> {
         Ok(std::fs::write(folder.join("config.json"), serde_json::to_string_pretty(model)? + "\n")?)
@@ -114,31 +112,10 @@ pub(crate) fn write_model(
     save_tensors(weights, &folder.join("model.safetensors"), Precision::F16)?;
     std::fs::write(folder.join("tokenizer.json"), tokenizer)?;
     write_config(model)?;
-    if !held_out.is_empty() {
-        let calibration = calibrate(&Nano::from_folder(folder)?, held_out)?;
-        write_config(&NanoConfig { calibration, ..model.clone() })?;
+    if held_out.is_empty() {
+        return Ok(Report::default());
     }
-    Ok(())
-}
-
-/// Root-mean-square errors, in points, of margins and scores on groups that training never saw.
-fn calibrate(nano: &Nano, groups: &[GroupFile]) -> Result<Calibration> {
-    let (mut margin, mut pairs, mut score, mut videos) = (0.0, 0.0, 0.0, 0.0);
-    for group in groups {
-        let mut seen: Vec<(Watched, f64)> = Vec::new();
-        for (version, example) in group.examples.iter().enumerate() {
-            let watched = nano.watched(&group.observation(version)?, None)?;
-            let points = 1.0 + 4.0 * example.quality;
-            score += (nano.score(&watched, &JudgeOptions::PLAIN)?.score - points).powi(2);
-            videos += 1.0;
-            for (other, other_points) in &seen {
-                let found = nano.compare(&watched, other, &JudgeOptions::PLAIN)?.margin;
-                margin += (found - (points - other_points)).powi(2);
-                pairs += 1.0;
-            }
-            seen.push((watched, points));
-        }
-    }
-    let rms = |sum: f64, n: f64| (sum / f64::max(n, 1.0)).sqrt();
-    Ok(Calibration { margin_sd: rms(margin, pairs), score_sd: rms(score, videos) })
+    let (report, calibration) = measure_and_calibrate(&Nano::from_folder(folder)?, held_out)?;
+    write_config(&NanoConfig { calibration, ..model.clone() })?;
+    Ok(report)
 }

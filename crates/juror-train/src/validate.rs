@@ -7,6 +7,7 @@
 //!   margins over the other rungs, which is their order by least squares (`rank`);
 //! - *pairs*: share of pairs of one ladder in which `compare` prefers the milder (the source is level 0), for
 //!   levels two or more apart and for neighbours; pairs with equal pictures are left out;
+//! - *intact*: the same of the source against its versions at level 1 or more;
 //! - *order agreement*: share of pairs in which A-B and B-A agree before averaging;
 //! - *dominant*: share of versions at level 2 or more whose first-named distortion is the one applied;
 //! - *cross-content*: SRCC of `score` with the yardstick over all versions of all clips; exposure, contrast and
@@ -18,7 +19,7 @@ use crate::data::sources::Source;
 use crate::data::versions::{Step, Version};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use juror_lmm::nano::{Nano, NanoConfig, Offset};
+use juror_lmm::nano::{Calibration, Nano, NanoConfig, Offset, kind_index};
 use juror_lmm::{JudgeOptions, Lmm, Watched};
 use juror_media::distort::Kind;
 use juror_stats::correlation::{ScorePairs, srcc};
@@ -61,6 +62,8 @@ pub struct Report {
     pub pairs_far: BTreeMap<&'static str, Mean>,
     /// Neighbouring levels, by ladder.
     pub pairs_near: BTreeMap<&'static str, Mean>,
+    /// The source against versions from level 1 on, by ladder.
+    pub intact: BTreeMap<&'static str, Mean>,
     /// Agreement of the two orders.
     pub order_agreement: Mean,
     /// Dominant distortion named, by ladder.
@@ -93,7 +96,7 @@ const CLASSES: [(&str, Holds); 5] = [
     ("all", |_| true),
 ];
 
-/// The ladders of every source, made where they are not in `dir` yet.
+/// The ladders of these kinds of every source, made where they are not in `dir` yet.
 ///
 /// # Errors
 /// When a group cannot be written; clips that cannot be loaded are told and left out.
@@ -101,11 +104,12 @@ pub fn ladders(
     config: &DataConfig,
     model: &NanoConfig,
     sources: &[Source],
+    kinds: &[Kind],
     dir: &Path,
 ) -> Result<Vec<GroupFile>> {
     groups::prepare_recipes(config, model, sources, dir, |rng| {
         let mut versions = vec![Version::source()];
-        for kind in Kind::CORE {
+        for &kind in kinds {
             let levels: &[f64] = if kind.is_codec() && kind != Kind::Mpeg4 { &CODEC_LEVELS } else { &LEVELS };
             versions.extend(
                 levels
@@ -124,23 +128,33 @@ pub fn ladders(
 /// # Errors
 /// When a version cannot be judged.
 pub fn measure(nano: &Nano, groups: &[GroupFile]) -> Result<Report> {
-    let bar = ProgressBar::new(groups.len() as u64).with_prefix("validate");
-    let clips: Vec<Report> = groups
-        .par_iter()
-        .map(|group| {
-            let clip = judge_clip(nano, group)?;
-            bar.inc(1);
-            tally(nano, &clip)
-        })
-        .collect::<Result<_>>()?;
-    bar.finish_and_clear();
-    let mut report = Report::default();
-    for clip in clips {
-        report.join(clip);
+    Ok(Report::of(each_clip(groups, |group| tally(nano, &judge_clip(nano, group)?))?))
+}
+
+/// As [`measure`], with the errors of scores and of the margins of all pairs of a group, root-mean-square, in points.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_and_calibrate(nano: &Nano, groups: &[GroupFile]) -> Result<(Report, Calibration)> {
+    let clips = each_clip(groups, |group| {
+        let clip = judge_clip(nano, group)?;
+        Ok((tally(nano, &clip)?, squared_errors(nano, &clip)?))
+    })?;
+    let (clips, errors): (Vec<Report>, Vec<[Mean; 2]>) = clips.into_iter().unzip();
+    let [mut margin, mut score] = [Mean::default(); 2];
+    for [margins, scores] in errors {
+        margin.join(margins);
+        score.join(scores);
     }
-    let pairs = ScorePairs::new(report.scores.clone(), report.yardsticks.clone());
-    report.cross_content = pairs.ok().as_ref().and_then(srcc);
-    Ok(report)
+    Ok((Report::of(clips), Calibration { margin_sd: margin.value.sqrt(), score_sd: score.value.sqrt() }))
+}
+
+/// What `of` makes of each group.
+fn each_clip<T: Send>(groups: &[GroupFile], of: impl Fn(&GroupFile) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let bar = ProgressBar::new(groups.len() as u64).with_prefix("validate");
+    let clips = groups.par_iter().map(|group| of(group).inspect(|_| bar.inc(1))).collect();
+    bar.finish_and_clear();
+    clips
 }
 
 /// A version and what `nano` says of it.
@@ -165,6 +179,20 @@ fn judge_clip<'a>(nano: &Nano, group: &'a GroupFile) -> Result<Vec<Judgement<'a>
         Ok(Judgement { example, score: judged.score, named, watched })
     };
     group.examples.iter().enumerate().map(judge).collect()
+}
+
+/// Mean squared errors of margins and of scores, in points.
+fn squared_errors(nano: &Nano, clip: &[Judgement]) -> Result<[Mean; 2]> {
+    let [mut margin, mut score] = [Mean::default(); 2];
+    let points = |judgement: &Judgement| 1.0 + 4.0 * judgement.example.quality;
+    for (i, one) in clip.iter().enumerate() {
+        score.add((one.score - points(one)).powi(2));
+        for other in &clip[..i] {
+            let found = nano.compare(&one.watched, &other.watched, &JudgeOptions::PLAIN)?.margin;
+            margin.add((found - (points(one) - points(other))).powi(2));
+        }
+    }
+    Ok([margin, score])
 }
 
 /// The figures of one clip.
@@ -196,7 +224,11 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
                 }
                 let judged = nano.compare(&better.watched, &worse.watched, &JudgeOptions::PLAIN)?;
                 let pairs = if j == i + 1 { &mut report.pairs_near } else { &mut report.pairs_far };
-                pairs.entry(name).or_default().add(f64::from(u8::from(judged.margin > 0.0)));
+                let right = f64::from(u8::from(judged.margin > 0.0));
+                pairs.entry(name).or_default().add(right);
+                if i == 0 && worse.level() >= 1.0 {
+                    report.intact.entry(name).or_default().add(right);
+                }
                 report.order_agreement.add(f64::from(u8::from(judged.order_agreement == Some(true))));
                 if is_rung(better) && is_rung(worse) {
                     balance[i] += judged.margin;
@@ -216,6 +248,9 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
         }
         for version in ladder.iter().filter(|j| j.level() >= 2.0 && !j.example.same_pixels_as_source) {
             let expected = if kind.is_codec() { "compression" } else { name };
+            if kind_index(expected).is_none() {
+                continue; // nano has no word for it
+            }
             let right = version.named.as_deref() == Some(expected);
             report.dominant.entry(name).or_default().add(f64::from(u8::from(right)));
         }
@@ -224,6 +259,16 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
 }
 
 impl Report {
+    fn of(clips: Vec<Self>) -> Self {
+        let mut report = Self::default();
+        for clip in clips {
+            report.join(clip);
+        }
+        let pairs = ScorePairs::new(report.scores.clone(), report.yardsticks.clone());
+        report.cross_content = pairs.ok().as_ref().and_then(srcc);
+        report
+    }
+
     /// Takes another clip's figures in.
     fn join(&mut self, other: Self) {
         self.clips += other.clips;
@@ -235,6 +280,7 @@ impl Report {
             (&mut self.srcc_compared, other.srcc_compared),
             (&mut self.pairs_far, other.pairs_far),
             (&mut self.pairs_near, other.pairs_near),
+            (&mut self.intact, other.intact),
             (&mut self.dominant, other.dominant),
         ];
         for (own, theirs) in tables {
@@ -259,17 +305,27 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let mut out = String::from(
-            "| ladder | SRCC of `score` | SRCC of `compare` | pairs 2+ apart | adjacent pairs | dominant named |\n\
-             |---|---|---|---|---|---|\n",
+            "| ladder | SRCC of `score` | SRCC of `compare` | pairs 2+ apart | adjacent pairs | intact | dominant named |\n\
+             |---|---|---|---|---|---|---|\n",
         );
         let cell = |m: Option<&Mean>| m.map_or_else(|| "-".to_owned(), |m| format!("{:.3}", m.value));
-        let columns = [&self.srcc, &self.srcc_compared, &self.pairs_far, &self.pairs_near, &self.dominant];
+        let columns = [
+            &self.srcc,
+            &self.srcc_compared,
+            &self.pairs_far,
+            &self.pairs_near,
+            &self.intact,
+            &self.dominant,
+        ];
         for name in self.srcc.keys() {
             let row = columns.map(|figures| cell(figures.get(name)));
             out += &format!("| {name} | {} |\n", row.join(" | "));
         }
         for (class, holds) in CLASSES {
             let row = columns.map(|figures| cell(Self::mean_of(figures, holds).as_ref()));
+            if row.iter().all(|cell| cell == "-") {
+                continue;
+            }
             out += &format!("| **{class}** | {} |\n", row.join(" | "));
         }
         out.push('\n');

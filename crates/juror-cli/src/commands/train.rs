@@ -1,5 +1,6 @@
 //! `juror train`, `juror improve`: runs a training configuration; the stages themselves are `juror-train`'s.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
 use juror_nn::collective::{self, Collective};
@@ -73,6 +74,8 @@ fn join(method: &str, config: &impl Serialize) -> anyhow::Result<Box<dyn Collect
     let level = if world.is_first() { "info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     // Fails only where another subscriber is set already, which then does the telling.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let ansi = std::io::stderr().is_terminal();
+    let told = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);
+    let _ = told.try_init();
     Ok(world)
 }

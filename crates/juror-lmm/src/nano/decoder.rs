@@ -17,6 +17,7 @@
 use super::body::{Body, BodyOutput, LayerNorm, Linear, REGIONS, Sides};
 use super::config::{KINDS, NanoConfig};
 use candle_core::{D, IndexOp, Result, Tensor};
+use juror_nn::kv_cache::KvCache;
 use juror_nn::ops::{self, Mask};
 use juror_nn::params::{Init, Params};
 
@@ -32,24 +33,31 @@ struct Block {
     down: Linear,
 }
 
-/// Keys and values of the tokens read so far, one pair per block, `[batch, heads, tokens, head_dim]`.
-#[derive(Clone, Default)]
+/// Keys and values of the tokens read so far, of every block.
+#[derive(Default)]
 pub struct Cache {
-    blocks: Vec<Option<(Tensor, Tensor)>>,
-    len: usize,
+    blocks: Vec<KvCache>,
 }
 
 impl Cache {
     /// Tokens read so far.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.blocks.first().map_or(0, KvCache::len)
     }
 
     /// True before the first token.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
+    }
+
+    /// Keeps these rows of the batch, in this order: one prompt for many rollouts, those that are not finished yet.
+    ///
+    /// # Errors
+    /// On a row that does not exist.
+    pub fn select(&mut self, rows: &[u32]) -> Result<()> {
+        self.blocks.iter_mut().try_for_each(|block| block.select(rows))
     }
 }
 
@@ -231,12 +239,13 @@ impl Decoder {
     pub fn forward(&self, x: &Tensor, cache: Option<&mut Cache>) -> Result<Tensor> {
         let (batch, len, hidden) = x.dims3()?;
         let head_dim = hidden / self.heads;
-        let mut fresh = Cache::default();
-        let keep = cache.is_some();
-        let cache = cache.unwrap_or(&mut fresh);
-        cache.blocks.resize(self.blocks.len(), None);
-        let mut x = x.broadcast_add(&self.position.narrow(0, cache.len, len)?)?;
-        for (block, kept) in self.blocks.iter().zip(&mut cache.blocks) {
+        let past = cache.as_ref().map_or(0, |cache| cache.len());
+        let mut kept = cache.map(|cache| {
+            cache.blocks.resize_with(self.blocks.len(), KvCache::new);
+            cache.blocks.iter_mut()
+        });
+        let mut x = x.broadcast_add(&self.position.narrow(0, past, len)?)?;
+        for block in &self.blocks {
             let qkv = block.qkv.forward(&block.attention_norm.forward(&x)?)?;
             let split = |i: usize| {
                 qkv.narrow(D::Minus1, i * hidden, hidden)?
@@ -244,21 +253,17 @@ impl Decoder {
                     .transpose(1, 2)?
                     .contiguous() // [batch, heads, len, head_dim]
             };
-            let (q, mut k, mut v) = (split(0)?, split(1)?, split(2)?);
-            if let Some((before_k, before_v)) = kept.take() {
-                k = Tensor::cat(&[&before_k, &k], 2)?;
-                v = Tensor::cat(&[&before_v, &v], 2)?;
-            }
+            let (q, k, v) = (split(0)?, split(1)?, split(2)?);
+            let (k, v) = match kept.as_mut().and_then(Iterator::next) {
+                Some(kept) => kept.append(&k, &v)?,
+                None => (k, v),
+            };
             let seen = ops::attention(&q, &k, &v, (head_dim as f64).powf(-0.5), Mask::Causal)?;
-            if keep {
-                *kept = Some((k, v));
-            }
             let seen = seen.transpose(1, 2)?.contiguous()?.reshape((batch, len, hidden))?;
             x = (x + block.out.forward(&seen)?)?;
             let up = ops::gelu(&block.up.forward(&block.mlp_norm.forward(&x)?)?)?;
             x = (x + block.down.forward(&up)?)?;
         }
-        cache.len += len;
         self.norm.forward(&x)
     }
 

@@ -4,15 +4,19 @@
 //! f32, whatever their type in the files. To them come the largest tensor once more in f32 (it is converted), and for [`TOKENS`] tokens the keys and values of all layers and the activations of one layer, of the decoder
 //! and of the vision tower (four patches a token). All but the weights is an estimate; it is small beside them for models
 //! of several billion parameters. Left out: decoding of the videos, and towers that `config.json` does not describe.
+//!
+//! What a step of LoRA training takes tells [`LoraStep`].
 
 use std::path::Path;
 
+use juror_nn::lora::LoraConfig;
 use juror_nn::memory::MachineMemory;
 use juror_nn::packed::WeightPrecision;
 use serde_json::Value;
 
 use super::{Family, OpenOptions, Processor};
 use crate::checkpoint::Checkpoint;
+use crate::decoder::Spec;
 use crate::error::{Error, Result};
 use crate::weights::kept_in;
 
@@ -102,6 +106,81 @@ fn per_token(config: &Value) -> u64 {
         number(text, "num_hidden_layers").saturating_mul(kv_heads).saturating_mul(head).saturating_mul(2);
     let tower = config.get("vision_config").map_or(0, widest).saturating_mul(PATCHES);
     cache.saturating_add(widest(text)).saturating_add(tower)
+}
+
+/// One step of LoRA training of a decoder whose layers are recomputed in the backward pass (`Decoder::forward_on`).
+#[derive(Debug, Clone, Copy)]
+pub struct LoraStep {
+    /// Sequences.
+    pub rows: usize,
+    /// Tokens of each, the prompt's and what is written.
+    pub tokens: usize,
+    /// Tokens of each that are learnt: only they need logits.
+    pub written: usize,
+    /// Bytes of a frozen weight and of an activation: 4 in f32, 2 in bf16.
+    pub bytes: u64,
+}
+
+/// What such a step takes at its peak, bytes; the vision tower comes on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoraNeed {
+    /// The frozen weights.
+    pub weights: u64,
+    /// The factors in f32, their gradients and the two moments of AdamW.
+    pub adapter: u64,
+    /// The inputs of all layers.
+    pub inputs: u64,
+    /// The logits in f32, and their gradient or the graph of one layer with the gradients in it, whichever is larger.
+    pub graph: u64,
+}
+
+impl LoraNeed {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.weights + self.adapter + self.inputs + self.graph
+    }
+}
+
+impl LoraStep {
+    /// Of a decoder of these sizes with these updates; the formula stands in `docs/models.md`.
+    #[must_use]
+    pub fn need(&self, spec: &Spec, lora: &LoraConfig) -> LoraNeed {
+        let wide = |count: usize| count as u64;
+        let (hidden, inner) = (wide(spec.hidden_size), wide(spec.intermediate_size));
+        let (queries, keys) = (wide(spec.heads * spec.head_dim), wide(spec.kv_heads * spec.head_dim));
+        let (layers, vocabulary, rank) = (wide(spec.layers), wide(spec.vocab_size), wide(lora.rank));
+        let matrices = [
+            ("self_attn.q_proj", hidden, queries, spec.qkv_bias),
+            ("self_attn.k_proj", hidden, keys, spec.qkv_bias),
+            ("self_attn.v_proj", hidden, keys, spec.qkv_bias),
+            ("self_attn.o_proj", queries, hidden, false),
+            ("mlp.gate_proj", hidden, inner, false),
+            ("mlp.up_proj", hidden, inner, false),
+            ("mlp.down_proj", inner, hidden, false),
+        ];
+        let (mut weights, mut factors, mut outputs) = (2 * hidden, 0, 0);
+        for (name, from, to, has_bias) in matrices {
+            weights += from * to;
+            outputs += to;
+            if lora.targets(name) {
+                factors += rank * (from + to);
+                // x A', x A' B', the same scaled, the sum and a gradient; with the bias where there is one.
+                outputs += 4 * to + rank + u64::from(has_bias) * to;
+            }
+        }
+        let tables = if spec.tied { 1 } else { 2 };
+        let (tokens, written) = (wide(self.rows * self.tokens), wide(self.rows * self.written));
+        // The counts of `hidden` and `inner` hold the gradients under way; they were measured (`tests/lora_training.rs`).
+        let per_token = outputs + 4 * hidden + 4 * queries + 3 * keys + 16 * inner;
+        let logits = 4 * written * vocabulary;
+        LoraNeed {
+            weights: self.bytes * (layers * weights + hidden + tables * vocabulary * hidden),
+            adapter: 16 * layers * factors,
+            inputs: self.bytes * (layers + 1) * tokens * hidden,
+            graph: logits + logits.max(self.bytes * tokens * per_token),
+        }
+    }
 }
 
 /// Fails where the machine says that it has less memory than the checkpoint takes, and tells what would fit. The memory

@@ -226,7 +226,7 @@ fn train(
     let stage = Stage { dir: &body_dir, seed: config.seed, world, start: Some(&start.weights) };
     let mut weights = body::train(&config.body, &start.config, groups, &stage)?;
     let frozen = Body::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &start.config)?;
-    let library = Library::new(&frozen, groups)?.with_hard_pairs(hard, config.mining.share);
+    let library = Library::new(&frozen, groups).with_hard_pairs(hard, config.mining.share);
     let voice = Voice::from_bytes(start.tokenizer.as_bytes())?;
     let stage = Stage { dir: &decoder_dir, ..stage };
     weights.extend(decoder::train(&config.language, &start.config, &library, &voice, &stage)?);

@@ -82,11 +82,14 @@ pub struct NanoActor<'a> {
     pub coupling: Coupling,
 }
 
-/// Prompts as tensors, each `times` over.
+/// Rows of a batch are given up when one in this many has ended.
+const LEAVING: usize = 4;
+
+/// Prompts as tensors.
 struct Shown {
-    videos: Tensor, // [rows, tokens of both videos, hidden]
-    rank_a: Tensor, // [rows]
-    rank_b: Tensor, // [rows]
+    videos: Tensor, // [prompts, tokens of both videos, hidden]
+    rank_a: Tensor, // [prompts]
+    rank_b: Tensor, // [prompts]
 }
 
 /// One pass over given completions.
@@ -94,23 +97,17 @@ pub(super) struct Read {
     pub(super) logps: Tensor, // [rows, longest]
     entropies: Tensor,        // [rows, longest]
     hidden: Tensor,           // [rows, longest, hidden]: the state that drew each token
-    shown: Shown,
+    rank_a: Tensor,           // [rows]
+    rank_b: Tensor,           // [rows]
 }
 
 impl NanoActor<'_> {
-    fn show(library: &Library<'_>, decoder: &Decoder, prompts: &[Pair], times: usize) -> Result<Shown> {
+    fn show(library: &Library<'_>, decoder: &Decoder, prompts: &[Pair]) -> Result<Shown> {
         let rows = |row: fn(&Pair) -> usize| prompts.iter().map(row).collect::<Vec<_>>();
         let (a, b) = (library.select(&rows(|p| p.a))?, library.select(&rows(|p| p.b))?);
-        let repeated: Vec<u32> =
-            (0..prompts.len() as u32).flat_map(|p| std::iter::repeat_n(p, times)).collect();
-        let repeated = Tensor::new(repeated, &Device::Cpu)?;
-        let repeat = |t: Tensor| t.contiguous()?.index_select(&repeated, 0);
         let (rank_a, rank_b) = library.ranks_beside(&a, &b)?;
-        Ok(Shown {
-            videos: repeat(Tensor::cat(&[decoder.project(&a, 0)?, decoder.project(&b, 1)?], 1)?)?,
-            rank_a: repeat(rank_a)?,
-            rank_b: repeat(rank_b)?,
-        })
+        let videos = Tensor::cat(&[decoder.project(&a, 0)?, decoder.project(&b, 1)?], 1)?;
+        Ok(Shown { videos, rank_a, rank_b })
     }
 
     /// Writes completions, prompt by prompt, and the margin right after the question of each prompt.
@@ -124,46 +121,65 @@ impl NanoActor<'_> {
         prompts: &[Pair],
         writing: &Writing<'_>,
     ) -> Result<(Vec<Rollout>, Vec<f64>)> {
-        let shown = Self::show(library, decoder, prompts, writing.rollouts)?;
-        let (rows, prefix, _) = shown.videos.dims3()?;
+        let shown = Self::show(library, decoder, prompts)?;
+        let (_, prefix, _) = shown.videos.dims3()?;
         ensure!(prefix + 1 < decoder.max_len(), "{prefix} video tokens leave no room to write");
         let longest = writing.max_tokens.min(decoder.max_len() - prefix - 1);
+        let rows = prompts.len() * writing.rollouts;
         let stream = |row: usize| {
             let (prompt, rollout) = (row / writing.rollouts, row % writing.rollouts);
             rng::stream(writing.seed, &[(writing.first + prompt) as u64, rollout as u64])
         };
         let mut streams: Vec<ChaCha8Rng> = (0..rows).map(stream).collect();
         let mut rollouts = vec![Rollout::default(); rows];
-        let mut questions = Vec::new();
+
+        // Each prompt is read once for all its rollouts.
         let mut cache = Cache::default();
-        let mut next = vec![speech.compare; rows];
-        for step in 0..longest {
-            let token = decoder.embed(&Tensor::from_vec(next.clone(), (rows, 1), &Device::Cpu)?)?;
-            let x = if step == 0 { Tensor::cat(&[&shown.videos, &token], 1)? } else { token };
-            let hidden = decoder.forward(&x, Some(&mut cache))?;
-            let hidden = hidden.i((.., hidden.dim(1)? - 1))?.contiguous()?; // [rows, hidden]
-            let margins: Vec<f32> = decoder.margin(&hidden, &shown.rank_a, &shown.rank_b)?.to_vec1()?;
-            if step == 0 {
-                questions = margins.iter().step_by(writing.rollouts).map(|m| f64::from(*m)).collect();
-            }
+        let asked = decoder.embed(&Tensor::full(speech.compare, (prompts.len(), 1), &Device::Cpu)?)?;
+        let hidden = decoder.forward(&Tensor::cat(&[&shown.videos, &asked], 1)?, Some(&mut cache))?;
+        let hidden = hidden.i((.., prefix))?.contiguous()?; // [prompts, hidden]
+        let questions = decoder.margin(&hidden, &shown.rank_a, &shown.rank_b)?.to_vec1::<f32>()?;
+        let prompt_of: Vec<u32> = (0..rows).map(|row| (row / writing.rollouts) as u32).collect();
+        cache.select(&prompt_of)?;
+        let mut hidden = pick(&hidden, &prompt_of)?;
+        let (mut rank_a, mut rank_b) = (pick(&shown.rank_a, &prompt_of)?, pick(&shown.rank_b, &prompt_of)?);
+
+        let mut going: Vec<usize> = (0..rows).collect(); // the rollout of each row
+        for left in (0..longest).rev() {
+            let margins: Vec<f32> = decoder.margin(&hidden, &rank_a, &rank_b)?.to_vec1()?;
             let logits = decoder.logits(&hidden)?.to_vec2::<f32>()?;
-            for (row, rollout) in rollouts.iter_mut().enumerate().filter(|(_, r)| !r.stopped) {
-                let drawn = writing.sampling.draw(&logits[row], &rollout.tokens, &mut streams[row]);
+            let mut next = vec![speech.end; going.len()];
+            for (at, &row) in going.iter().enumerate() {
+                let rollout = &mut rollouts[row];
+                if rollout.stopped {
+                    continue;
+                }
+                let drawn = writing.sampling.draw(&logits[at], &rollout.tokens, &mut streams[row]);
                 let (token, _) = drawn.context("the decoder's logits are no numbers")?;
                 rollout.tokens.push(token);
-                rollout.margin = Some(f64::from(margins[row]));
+                rollout.margin = Some(f64::from(margins[at]));
                 rollout.stopped = token == speech.end;
-                next[row] = token;
+                next[at] = token;
             }
-            if rollouts.iter().all(|rollout| rollout.stopped) {
+            let live: Vec<u32> =
+                (0..going.len() as u32).filter(|at| !rollouts[going[*at as usize]].stopped).collect();
+            if live.is_empty() || left == 0 {
                 break;
             }
+            // Those that have ended leave together, since the rest of the cache is copied.
+            if LEAVING * (going.len() - live.len()) >= going.len() {
+                cache.select(&live)?;
+                (rank_a, rank_b) = (pick(&rank_a, &live)?, pick(&rank_b, &live)?);
+                (going, next) = live.iter().map(|&at| (going[at as usize], next[at as usize])).unzip();
+            }
+            let token = decoder.embed(&Tensor::from_vec(next, (going.len(), 1), &Device::Cpu)?)?;
+            hidden = decoder.forward(&token, Some(&mut cache))?.squeeze(1)?;
         }
         for rollout in &mut rollouts {
             let written = rollout.tokens.len() - usize::from(rollout.stopped);
             rollout.text = speech.text(&rollout.tokens[..written])?;
         }
-        Ok((rollouts, questions))
+        Ok((rollouts, questions.into_iter().map(f64::from).collect()))
     }
 
     pub(super) fn read(
@@ -173,7 +189,11 @@ impl NanoActor<'_> {
         rollouts: &[Rollout],
         temperature: f64,
     ) -> Result<Read> {
-        let shown = Self::show(&self.library, decoder, prompts, rollouts.len() / prompts.len().max(1))?;
+        let each = rollouts.len() / prompts.len().max(1);
+        let prompt_of: Vec<u32> = (0..rollouts.len()).map(|row| (row / each.max(1)) as u32).collect();
+        let shown = Self::show(&self.library, decoder, prompts)?;
+        let videos = pick(&shown.videos, &prompt_of)?;
+        let (rank_a, rank_b) = (pick(&shown.rank_a, &prompt_of)?, pick(&shown.rank_b, &prompt_of)?);
         let longest = rollouts.iter().map(|r| r.tokens.len()).max().context("no rollouts")?;
         let at = |rollout: &Rollout, i: usize| rollout.tokens.get(i).copied().unwrap_or(self.speech.end);
         let padded = |from: fn(usize) -> Option<usize>| -> Vec<u32> {
@@ -183,11 +203,11 @@ impl NanoActor<'_> {
         let shape = (rollouts.len(), longest);
         let inputs = Tensor::from_vec(padded(|i| i.checked_sub(1)), shape, &Device::Cpu)?;
         let targets = Tensor::from_vec(padded(Some), shape, &Device::Cpu)?;
-        let x = Tensor::cat(&[&shown.videos, &decoder.embed(&inputs)?], 1)?;
+        let x = Tensor::cat(&[&videos, &decoder.embed(&inputs)?], 1)?;
         let hidden = decoder.forward(&x, None)?;
-        let hidden = hidden.narrow(1, shown.videos.dim(1)?, longest)?.contiguous()?; // [rows, longest, hidden]
+        let hidden = hidden.narrow(1, videos.dim(1)?, longest)?.contiguous()?; // [rows, longest, hidden]
         let (logps, entropies) = token_statistics(&decoder.logits(&hidden)?, &targets, temperature)?;
-        Ok(Read { logps, entropies, hidden, shown })
+        Ok(Read { logps, entropies, hidden, rank_a, rank_b })
     }
 
     /// Margins `[rows chosen]` read from the states at (row, token).
@@ -202,10 +222,14 @@ impl NanoActor<'_> {
         let rows_at = Tensor::new(rows_at, &Device::Cpu)?;
         let hidden = read.hidden.reshape((rows * longest, width))?;
         let hidden = hidden.index_select(&Tensor::new(states, &Device::Cpu)?, 0)?;
-        let (a, b) =
-            (read.shown.rank_a.index_select(&rows_at, 0)?, read.shown.rank_b.index_select(&rows_at, 0)?);
+        let (a, b) = (read.rank_a.index_select(&rows_at, 0)?, read.rank_b.index_select(&rows_at, 0)?);
         Ok(self.policy.margin(&hidden, &a, &b)?)
     }
+}
+
+/// These rows of a tensor.
+fn pick(tensor: &Tensor, rows: &[u32]) -> Result<Tensor> {
+    Ok(tensor.contiguous()?.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?)
 }
 
 /// Rewards of rollouts, prompt by prompt.

@@ -13,7 +13,7 @@
 //! RUN/model/           opens with --model; MODEL_CARD.md
 //! ```
 //!
-//! Left out: gradients into the body; the calibration of the start model is kept.
+//! Left out: gradients into the body.
 
 mod actor;
 mod config;
@@ -41,6 +41,8 @@ use juror_lmm::nano::{Body, Decoder, NanoConfig};
 use juror_nn::collective::Collective;
 use juror_nn::params::Params;
 use juror_nn::rng;
+use juror_stats::Interval;
+use measure::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -52,6 +54,8 @@ pub struct Report {
     pub before: Option<Figures>,
     /// The trained one on the same pairs.
     pub after: Option<Figures>,
+    /// 95 % intervals of `after` less `before`, in the order of [`Figures::named`].
+    pub gains_ci95: Vec<Option<Interval>>,
 }
 
 /// A model folder, read.
@@ -114,7 +118,7 @@ pub fn run(config: &McGrpoConfig, world: &dyn Collective) -> Result<PathBuf> {
         sampler: start.frozen(start.params.tensors())?,
         reference: start.frozen(copied.clone())?,
         speech: Speech::from_bytes(start.tokenizer.as_bytes())?,
-        library: Library::new(&start.body, &training)?,
+        library: Library::new(&start.body, &training),
         strata: config.pairs.strata.clone(),
         rewards: Rewards::default()
             .with(rewards.format, Format)
@@ -139,11 +143,12 @@ pub fn run(config: &McGrpoConfig, world: &dyn Collective) -> Result<PathBuf> {
     weights.extend(trained);
 
     let report = report(config, &start, &actor, &held_out, &weights)?;
+    tracing::info!("held-out pairs:\n{}", report.table());
     let path = config.run_dir.join("report.json");
     std::fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")
         .with_context(|| format!("cannot write {}", path.display()))?;
     let folder = config.run_dir.join("model");
-    write_model(&folder, &start.config, weights, &start.tokenizer, &held_out)?;
+    let ladders = write_model(&folder, &start.config, weights, &start.tokenizer, &held_out)?.table();
     let card = Card {
         command: "juror train mc-grpo",
         config,
@@ -152,7 +157,7 @@ pub fn run(config: &McGrpoConfig, world: &dyn Collective) -> Result<PathBuf> {
         held_out: &held_out,
         processes: world.world_size(),
         steps: &[("rollouts", config.grpo.max_steps)],
-        figures: &report.table(),
+        figures: &format!("{}\n{ladders}", report.table()),
     };
     card.write(&folder)?;
     Ok(folder)
@@ -165,11 +170,15 @@ impl Report {
         let (Some(before), Some(after)) = (&self.before, &self.after) else {
             return "No pairs were drawn.\n".to_owned();
         };
-        let mut table =
-            format!("| greedy, both orders, {} pairs | before | after |\n|---|---|---|\n", before.pairs);
-        for ((name, before), (_, after)) in before.named().into_iter().zip(after.named()) {
+        let mut table = format!(
+            "| greedy, both orders, {} pairs | before | after | gain, 95 % |\n|---|---|---|---|\n",
+            before.pairs
+        );
+        let rows = before.named().into_iter().zip(after.named()).zip(&self.gains_ci95);
+        for (((name, before), (_, after)), gain) in rows {
             let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
-            table += &format!("| {name} | {} | {} |\n", cell(before), cell(after));
+            let gain = gain.map_or_else(|| "-".to_owned(), |i| format!("{:+.3} to {:+.3}", i.lo, i.hi));
+            table += &format!("| {name} | {} | {} | {gain} |\n", cell(before), cell(after));
         }
         table
     }
@@ -184,18 +193,19 @@ fn report(
     weights: &BTreeMap<String, Tensor>,
 ) -> Result<Report> {
     if held_out.is_empty() || config.pairs.held_out == 0 {
-        return Ok(Report { before: None, after: None });
+        return Ok(Report { before: None, after: None, gains_ci95: Vec::new() });
     }
-    let library = Library::new(&start.body, held_out)?;
+    let library = Library::new(&start.body, held_out);
     let mut rng = rng::stream(rng::derive_named(config.seed, "held-out pairs"), &[]);
     let prompts = pairs::draw(&library, &config.pairs.strata, 2 * config.pairs.held_out, &mut rng)?;
-    let figures = |decoder: &Decoder| {
+    let outcome = |decoder: &Decoder| {
         let longest = config.grpo.max_completion_length;
-        measure::measure(&library, decoder, &actor.speech, &prompts, &config.rewards, longest)
+        Outcome::of(&library, decoder, &actor.speech, &prompts, &config.rewards, longest)
     };
-    let report =
-        Report { before: figures(&actor.reference)?, after: figures(&start.frozen(weights.clone())?)? };
-    tracing::info!("held-out pairs before: {:?}", report.before);
-    tracing::info!("held-out pairs after:  {:?}", report.after);
-    Ok(report)
+    let (before, after) = (outcome(&actor.reference)?, outcome(&start.frozen(weights.clone())?)?);
+    Ok(Report {
+        before: Some(before.figures()),
+        after: Some(after.figures()),
+        gains_ci95: before.gains(&after),
+    })
 }

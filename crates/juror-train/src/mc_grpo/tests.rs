@@ -4,9 +4,11 @@ use super::*;
 use crate::config::{DataConfig, YardstickConfig};
 use crate::decoder;
 use crate::grpo::{Actor, GrpoConfig, Rollout};
-use juror_lmm::nano::Nano;
+use actor::Writing;
+use juror_lmm::nano::{END, Nano};
 use juror_nn::collective::Single;
 use std::sync::OnceLock;
+use tokenizers::Tokenizer;
 
 fn tiny() -> NanoConfig {
     NanoConfig {
@@ -57,7 +59,7 @@ fn make(dir: &Path) {
     let params = Params::seeded(3, &Device::Cpu);
     let body = Body::new(&params, &model).unwrap();
     Decoder::new(&params, &model).unwrap();
-    let library = Library::new(&body, &groups).unwrap();
+    let library = Library::new(&body, &groups);
     let tokenizer = decoder::train_tokenizer(&library, model.vocab_size, 1).unwrap();
     write_model(&dir.join("start"), &model, params.tensors(), &tokenizer, &[]).unwrap();
 }
@@ -103,7 +105,7 @@ fn actor<'a>(
         sampler: start.frozen(start.params.tensors()).unwrap(),
         reference: start.frozen(start.params.tensors()).unwrap(),
         speech: Speech::from_bytes(start.tokenizer.as_bytes()).unwrap(),
-        library: Library::new(&start.body, groups).unwrap(),
+        library: Library::new(&start.body, groups),
         strata: config.pairs.strata.clone(),
         rewards: Rewards::default().with(1.0, MarginBell { sigma: 0.5 }),
         coupling: config.coupling.clone(),
@@ -152,6 +154,45 @@ fn what_was_sampled_is_what_is_trained() {
     let after = actor.sample(&prompts, &config.grpo, 5, 0).unwrap();
     agree(&after);
     assert!(rollouts.iter().zip(&after).any(|(a, b)| (a.margin.unwrap() - b.margin.unwrap()).abs() > 1e-3));
+}
+
+#[test]
+fn rollouts_that_end_leave_the_others_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = prepare(dir.path());
+    let groups = opened(&config);
+    let (start, _) = open(&config);
+    let tokenizer = Tokenizer::from_bytes(start.tokenizer.as_bytes()).unwrap();
+    let end = tokenizer.token_to_id(END).unwrap();
+    // States add up to the hidden size: one token in twenty or so is the end, all others are alike.
+    let mut weights = start.params.tensors();
+    let ones = weights["decoder.norm.bias"].ones_like().unwrap();
+    let (pieces, hidden) = weights["decoder.embedding"].dims2().unwrap();
+    let lift = |id| if id == end { 2.7 / hidden as f32 } else { 0.0 };
+    let table: Vec<f32> = (0..pieces as u32).flat_map(|id| vec![lift(id); hidden]).collect();
+    weights.insert("decoder.norm.bias".into(), ones);
+    weights
+        .insert("decoder.embedding".into(), Tensor::from_vec(table, (pieces, hidden), &Device::Cpu).unwrap());
+    let decoder = start.frozen(weights).unwrap();
+    let library = Library::new(&start.body, &groups);
+    let prompts = pairs::draw(&library, &config.pairs.strata, 4, &mut rng::stream(9, &[])).unwrap();
+    let speech = Speech::from_bytes(start.tokenizer.as_bytes()).unwrap();
+    let write = |prompts: &[Pair], first| {
+        let sampling = config.grpo.sampling();
+        let writing = Writing { sampling: &sampling, rollouts: 8, max_tokens: 40, seed: 3, first };
+        NanoActor::write(&library, &decoder, &speech, prompts, &writing).unwrap().0
+    };
+    let all = write(&prompts, 0);
+    let mut lengths: Vec<usize> = all.iter().map(|r| r.tokens.len()).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    assert!(lengths.len() > 8 && all.iter().filter(|r| r.stopped).count() > 16, "{lengths:?}");
+    for (at, rollouts) in all.chunks(8).enumerate() {
+        for (together, alone) in rollouts.iter().zip(write(&prompts[at..=at], at)) {
+            assert_eq!((&together.tokens, together.stopped), (&alone.tokens, alone.stopped));
+            assert!((together.margin.unwrap() - alone.margin.unwrap()).abs() < 1e-5);
+        }
+    }
 }
 
 #[test]
@@ -204,6 +245,7 @@ fn figures_of_held_out_pairs_are_those_of_the_decoder() {
     let report = report(&config, &start, &actor, &groups, &start.params.tensors()).unwrap();
     let (before, after) = (report.before.unwrap(), report.after.unwrap());
     assert_eq!(before, after, "the same weights");
+    assert!(report.gains_ci95.iter().flatten().all(|gain| (gain.lo, gain.hi) == (0.0, 0.0)));
     assert_eq!(before.pairs, 6);
     // Random weights: the head adds next to nothing to the body's margin, and no text has the form.
     assert!(before.format < 0.5 && before.margin_error.is_finite());
