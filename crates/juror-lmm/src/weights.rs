@@ -126,6 +126,7 @@ impl Matrix {
         match self {
             Self::Plain(weight) => weight.dims()[0],
             Self::Packed(weight) => weight.dims().0,
+            Self::Adapted(update) => update.outputs(),
         }
     }
 

@@ -80,6 +80,11 @@ impl Lora {
         &self.weight + update.to_dtype(self.weight.dtype())?
     }
 
+    /// Width of what comes out.
+    pub fn outputs(&self) -> usize {
+        self.weight.dims()[0]
+    }
+
     /// The frozen bias.
     pub fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()

@@ -51,7 +51,7 @@ pub fn embedded_bytes() -> u64 {
     embedded::WEIGHTS.len() as u64
 }
 
-/// A severity below this is not reported.
+/// A severity below this is not reported, unless its kind is likelier than all others together.
 const REPORTED_SEVERITY: f64 = 0.12;
 /// Margins below this, in points, have no sign worth agreeing on.
 const NO_SIGN: f64 = 0.05;
@@ -155,11 +155,11 @@ impl Nano {
                 let probability = f64::from((dominant[i + 1] - highest).exp() / total);
                 let severity = sigmoid(f64::from(severity[i]));
                 let kind = if kind == "compression" { video.codec_kind.unwrap_or(kind) } else { kind };
-                (probability + severity, Attribution { kind: kind.to_owned(), severity })
+                (probability, Attribution { kind: kind.to_owned(), severity })
             })
-            .filter(|(_, seen)| seen.severity >= REPORTED_SEVERITY)
+            .filter(|(probability, seen)| seen.severity >= REPORTED_SEVERITY || *probability > 0.5)
             .collect();
-        seen.sort_by(|a, b| b.0.total_cmp(&a.0));
+        seen.sort_by(|a, b| (b.0 + b.1.severity).total_cmp(&(a.0 + a.1.severity)));
         Ok(seen.into_iter().map(|(_, seen)| seen).collect())
     }
 }
