@@ -21,6 +21,25 @@ pub struct SftConfig {
     pub body: BodyTraining,
     /// Written comparisons by the decoder.
     pub language: LanguageTraining,
+    /// What the finished weights keep of parts that are too sure of themselves.
+    #[serde(default)]
+    pub shrinkage: Shrinkage,
+}
+
+/// Factors on parts of the margin that training makes larger than contents it has not seen bear out; 1 leaves them as they are.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shrinkage {
+    /// On the contrast of two videos (`juror_lmm::nano`).
+    pub contrast: f64,
+    /// On the decoder's correction of the margin.
+    pub correction: f64,
+}
+
+impl Default for Shrinkage {
+    fn default() -> Self {
+        Self { contrast: 1.0, correction: 1.0 }
+    }
 }
 
 /// Sources and their versions.
@@ -218,7 +237,9 @@ impl SftConfig {
     fn check(&self) -> Result<()> {
         self.data.check()?;
         self.body.check()?;
-        self.language.check()
+        self.language.check()?;
+        from_zero("shrinkage.contrast", self.shrinkage.contrast)?;
+        from_zero("shrinkage.correction", self.shrinkage.correction)
     }
 }
 

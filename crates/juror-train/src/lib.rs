@@ -16,5 +16,6 @@ pub mod pairs;
 pub mod panel;
 pub mod rewards;
 pub mod sft;
+mod shrink;
 mod tensorboard;
 pub mod validate;

@@ -16,7 +16,7 @@ use crate::data::groups::{self, GroupFile};
 use crate::data::sources::{self, Source};
 use crate::engine::Stage;
 use crate::validate::{Report, measure_and_calibrate};
-use crate::{body, decoder};
+use crate::{body, decoder, shrink};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use juror_lmm::nano::{Body, Nano, NanoConfig, Voice};
@@ -47,6 +47,7 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     let voice = Voice::from_bytes(tokenizer.as_bytes())?;
     let stage = Stage { dir: &decoder_dir, ..stage };
     weights.extend(decoder::train(&config.language, &model, &library, &voice, &stage)?);
+    shrink::apply(config.shrinkage, &mut weights, &model, &held_out)?;
     let folder = config.run_dir.join("model");
     if !world.is_first() {
         return Ok(folder);

@@ -1,0 +1,139 @@
+//! Shrinking what training is too sure of: the contrast of two videos and the decoder's correction of the margin grow to fit contents
+//! that are known, and on others push margins about. Their last layers are multiplied by factors of the configuration; then the
+//! two numbers that turn rank logits `r` into points,
+//!
+//! ```text
+//! margin = 4 (sigmoid(s rA + t) - sigmoid(s rB + t))
+//! ```
+//!
+//! are fitted anew by least squares (Gauss-Newton) to pairs of contents kept from training. Leaves out: the small correction that is left,
+//! and choosing the factors, which `scripts/validate-nano.sh` serves for.
+
+use crate::config::Shrinkage;
+use crate::data::groups::GroupFile;
+use crate::decoder::Library;
+use anyhow::{Context, Result};
+use candle_core::{Device, Tensor};
+use juror_lmm::nano::{Body, NanoConfig};
+use juror_nn::params::Params;
+use std::collections::BTreeMap;
+
+const SCALE: &str = "decoder.margin_scale";
+const OFFSET: &str = "decoder.margin_offset";
+/// Gauss-Newton steps; a handful suffices.
+const STEPS: usize = 50;
+
+/// Rank logits of A and of B side by side, and how many points A is better.
+type Pair = (f64, f64, f64);
+
+/// Shrinks `weights` and fits the sizes of margins to `held_out`; factors of 1 leave everything as it is.
+///
+/// # Errors
+/// When a tensor is missing or a group cannot be read.
+pub(crate) fn apply(
+    shrinkage: Shrinkage,
+    weights: &mut BTreeMap<String, Tensor>,
+    model: &NanoConfig,
+    held_out: &[GroupFile],
+) -> Result<()> {
+    if shrinkage == Shrinkage::default() {
+        return Ok(());
+    }
+    for (name, factor) in [
+        ("body.place_contrast.out.weight", shrinkage.contrast),
+        ("body.whole_contrast.out.weight", shrinkage.contrast),
+        ("decoder.margin_out.weight", shrinkage.correction),
+        ("decoder.margin_out.bias", shrinkage.correction),
+    ] {
+        let weight = weights.get_mut(name).with_context(|| format!("no `{name}` among the weights"))?;
+        *weight = (&*weight * factor)?;
+    }
+    if held_out.is_empty() {
+        return Ok(());
+    }
+    let one = |name: &str| -> Result<f64> {
+        let tensor = weights.get(name).with_context(|| format!("no `{name}` among the weights"))?;
+        Ok(f64::from(tensor.to_vec1::<f32>()?[0]))
+    };
+    let start = (one(SCALE)?, one(OFFSET)?);
+    let body = weights.iter().filter(|(name, _)| name.starts_with("body."));
+    let body = body.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+    let body = Body::new(&Params::from_tensors(body, &Device::Cpu)?, model)?;
+    let (scale, offset) = fit(&pairs(&body, held_out)?, start);
+    tracing::info!(
+        "margins: scale {scale:.4}, offset {offset:.4}; before shrinking {:.4}, {:.4}",
+        start.0,
+        start.1
+    );
+    for (name, value) in [(SCALE, scale), (OFFSET, offset)] {
+        weights.insert(name.to_owned(), Tensor::new(&[value as f32], &Device::Cpu)?);
+    }
+    Ok(())
+}
+
+/// All pairs of each group.
+fn pairs(body: &Body, groups: &[GroupFile]) -> Result<Vec<Pair>> {
+    let library = Library::new(body, groups);
+    let mut pairs = Vec::new();
+    let mut first = 0;
+    for group in groups {
+        let rows = first..first + group.examples.len();
+        first = rows.end;
+        let (a, b): (Vec<usize>, Vec<usize>) =
+            rows.clone().flat_map(|a| (a + 1..rows.end).map(move |b| (a, b))).unzip();
+        let (rank_a, rank_b) = library.ranks_beside(&library.select(&a)?, &library.select(&b)?)?;
+        let (rank_a, rank_b) = (rank_a.to_vec1::<f32>()?, rank_b.to_vec1::<f32>()?);
+        let points = |row: usize| 4.0 * library.examples[row].quality;
+        let targets = a.iter().zip(&b).map(|(&a, &b)| points(a) - points(b));
+        let ranks = rank_a.into_iter().zip(rank_b);
+        pairs.extend(ranks.zip(targets).map(|((a, b), target)| (f64::from(a), f64::from(b), target)));
+    }
+    Ok(pairs)
+}
+
+/// Scale and offset of least squared error, from `start`.
+fn fit(pairs: &[Pair], start: (f64, f64)) -> (f64, f64) {
+    let quality = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let (mut scale, mut offset) = start;
+    for _ in 0..STEPS {
+        // Normal equations of the residuals in (scale, offset).
+        let (mut ss, mut st, mut tt, mut sr, mut tr) = (1e-9, 0.0, 1e-9, 0.0, 0.0);
+        for &(a, b, target) in pairs {
+            let (qa, qb) = (quality(scale * a + offset), quality(scale * b + offset));
+            let (da, db) = (4.0 * qa * (1.0 - qa), 4.0 * qb * (1.0 - qb));
+            let (by_scale, by_offset) = (da * a - db * b, da - db);
+            let residual = target - 4.0 * (qa - qb);
+            ss += by_scale * by_scale;
+            st += by_scale * by_offset;
+            tt += by_offset * by_offset;
+            sr += by_scale * residual;
+            tr += by_offset * residual;
+        }
+        let determinant = ss * tt - st * st;
+        if determinant <= 0.0 {
+            break;
+        }
+        // Half steps: rank logits are wide, and a whole one can leap over the valley.
+        scale += 0.5 * (sr * tt - tr * st) / determinant;
+        offset += 0.5 * (tr * ss - sr * st) / determinant;
+    }
+    (scale, offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sizes_of_margins_are_found_again() {
+        let quality = |x: f64| 4.0 / (1.0 + (-x).exp());
+        let ranks = (0..40).map(|i| (f64::from(i) * 0.7).sin() * 6.0 + 1.0);
+        let pairs: Vec<Pair> = ranks
+            .clone()
+            .zip(ranks.skip(1))
+            .map(|(a, b)| (a, b, quality(0.38 * a - 0.1) - quality(0.38 * b - 0.1)))
+            .collect();
+        let (scale, offset) = fit(&pairs, (0.22, 0.16));
+        assert!((scale - 0.38).abs() < 1e-6 && (offset + 0.1).abs() < 1e-6, "{scale} {offset}");
+    }
+}
