@@ -98,9 +98,8 @@ browse() {
   [ -e "$out/$name.mkv" ] && return
   size=${page_sizes[$(pick "$name" ${#page_sizes[@]})]}
   home=$(mktemp -d)
-  local pictures=() shown="" i
-  mapfile -t pictures < <(photographs | grep -E '\.(jpg|png)$')
-  for i in 1 2 3 4; do shown+="${shown:+,}file://${pictures[$(pick "$name picture $i" ${#pictures[@]})]}"; done
+  local shown="" i
+  for i in 1 2 3 4; do shown+="${shown:+,}file://${page_pictures[$(pick "$name picture $i" ${#page_pictures[@]})]}"; done
   [ "$(pick "$name pictures" 3)" -gt 0 ] || shown=""
   show "$1" "$size" chromium --no-sandbox --disable-gpu --no-first-run --user-data-dir="$home" --allow-file-access-from-files \
     --window-position=0,0 --window-size="${size/x/,}" --kiosk "file://$PWD/scripts/sources/page.html?$2&$shown"
@@ -208,10 +207,11 @@ drawing() {
 rm -f "$out"/*.part.mkv
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+mapfile -t pictures < <(photographs)
+mapfile -t page_pictures < <(printf '%s\n' "${pictures[@]}" | grep -E '\.(jpg|png)$')
 record_share 91 0 &
 record_share 92 1 &
 wait
-mapfile -t pictures < <(photographs)
 for picture in "${pictures[@]}"; do
   name=${picture#/usr/share/}
   name=${name%/contents/*}

@@ -6,8 +6,8 @@
 //! RUN/model/                    config.json, model.safetensors (f16), tokenizer.json: opens with --model; MODEL_CARD.md
 //! ```
 //!
-//! Every `HOLD_OUT`-th content is kept from training; the errors of margins and scores on them become the
-//! model's calibration. Several processes ([`Collective`]) share the run's folder: each observes its share of the sources, and
+//! Every `HOLD_OUT`-th content is kept from training; the sizes of margins are fitted to them where the weights are shrunk
+//! (`shrink.rs`), and the errors of margins and scores on them become the model's calibration. Several processes ([`Collective`]) share the run's folder: each observes its share of the sources, and
 //! only the first writes the model.
 
 use crate::card::Card;

@@ -39,26 +39,23 @@ pub(crate) fn apply(
     if shrinkage == Shrinkage::default() {
         return Ok(());
     }
+    let tensor = |weights: &BTreeMap<String, Tensor>, name: &str| {
+        weights.get(name).cloned().with_context(|| format!("no `{name}` among the weights"))
+    };
     for (name, factor) in [
         ("body.place_contrast.out.weight", shrinkage.contrast),
         ("body.whole_contrast.out.weight", shrinkage.contrast),
         ("decoder.margin_out.weight", shrinkage.correction),
         ("decoder.margin_out.bias", shrinkage.correction),
     ] {
-        let weight = weights.get_mut(name).with_context(|| format!("no `{name}` among the weights"))?;
-        *weight = (&*weight * factor)?;
+        weights.insert(name.to_owned(), (tensor(weights, name)? * factor)?);
     }
     if held_out.is_empty() {
         return Ok(());
     }
-    let one = |name: &str| -> Result<f64> {
-        let tensor = weights.get(name).with_context(|| format!("no `{name}` among the weights"))?;
-        Ok(f64::from(tensor.to_vec1::<f32>()?[0]))
-    };
-    let start = (one(SCALE)?, one(OFFSET)?);
-    let body = weights.iter().filter(|(name, _)| name.starts_with("body."));
-    let body = body.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
-    let body = Body::new(&Params::from_tensors(body, &Device::Cpu)?, model)?;
+    let number = |name: &str| -> Result<f64> { Ok(f64::from(tensor(weights, name)?.to_vec1::<f32>()?[0])) };
+    let start = (number(SCALE)?, number(OFFSET)?);
+    let body = Body::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, model)?;
     let (scale, offset) = fit(&pairs(&body, held_out)?, start);
     tracing::info!(
         "margins: scale {scale:.4}, offset {offset:.4}; before shrinking {:.4}, {:.4}",
