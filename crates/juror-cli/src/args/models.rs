@@ -21,6 +21,9 @@ pub struct PullArgs {
     /// A branch, a tag or a commit
     #[arg(long, value_name = "REVISION", default_value = "main")]
     pub revision: String,
+    /// Read the files that are there again, and get those anew whose checksum is wrong
+    #[arg(long)]
+    pub verify: bool,
     /// Show no progress on standard error; errors still appear
     #[arg(long, short)]
     pub quiet: bool,

@@ -16,11 +16,14 @@ use crate::progress::Bytes;
 /// When the name can be none, the hub refuses or fails, or the disk is full; what came is used by the next pull.
 pub fn run(args: &PullArgs) -> anyhow::Result<Outcome> {
     let repo = RepoId::parse(&args.repo)?;
-    let hub = Hub::of_environment()?;
+    let hub = Hub::of_environment()?.verifying(args.verify);
     let bar = Bytes::new(args.quiet);
     let tell = |progress: Progress<'_>| bar.at(progress.done, progress.total, progress.file);
     let pulled = hub.pull(&repo, &args.revision, &opens_as_judge, &tell)?;
     drop(bar);
+    if pulled.damaged > 0 {
+        complain(&format!("{} files in the cache were damaged and have been got anew", pulled.damaged));
+    }
     if !args.quiet {
         let main = args.revision == MAIN;
         let name = repo.short().unwrap_or(repo.as_str());

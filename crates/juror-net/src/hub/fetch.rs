@@ -73,6 +73,28 @@ pub(crate) fn missing_bytes(wanted: &Wanted, place: &Place) -> u64 {
     wanted.size - if begun <= wanted.size { begun } else { 0 }
 }
 
+/// Removes the blob of `wanted` where its bytes are not those promised: a disk that errs, a hand that changed them. Says whether it did.
+pub(crate) fn discard_damaged(wanted: &Wanted, place: &Place) -> Result<bool> {
+    let blob = place.blob(wanted.digest.as_str());
+    if !is_there(&blob, wanted.size) {
+        return Ok(false);
+    }
+    let mut file = File::open(&blob).map_err(|source| failed(source, &blob))?;
+    let mut hash = Hash::new(&wanted.digest, wanted.size);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk).map_err(|source| failed(source, &blob))? {
+            0 => break,
+            count => hash.update(&chunk[..count]),
+        }
+    }
+    let damaged = hash.finish() != wanted.digest.as_str();
+    if damaged {
+        fs::remove_file(&blob).map_err(|source| failed(source, &blob))?;
+    }
+    Ok(damaged)
+}
+
 fn is_there(blob: &Path, size: u64) -> bool {
     fs::metadata(blob).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
 }

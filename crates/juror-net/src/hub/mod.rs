@@ -19,7 +19,7 @@ pub use names::{KNOWN, Known, RepoId};
 use crate::error::{Error, Result};
 use crate::http::{self, Failure, Patience, Secret};
 use cache::Place;
-use fetch::{Origin, fetch, missing_bytes};
+use fetch::{Origin, discard_damaged, fetch, missing_bytes};
 use listing::{INDEX, Listing};
 use names::{check_revision, escaped};
 
@@ -57,6 +57,8 @@ pub struct Pulled {
     pub bytes: u64,
     /// Bytes that came over the network.
     pub fetched: u64,
+    /// Files that were there, and damaged, and were got anew.
+    pub damaged: usize,
 }
 
 /// A hub and the cache for what comes from it.
@@ -67,6 +69,7 @@ pub struct Hub {
     token: Option<Secret>,
     patience: Patience,
     cache: Cache,
+    verify: bool,
 }
 
 impl Hub {
@@ -80,7 +83,7 @@ impl Hub {
         let settings = http::settings(&endpoint).timeout_recv_response(silence).timeout_per_read(silence);
         // The token stays with the hub: no redirect carries it, not even one on the same host.
         let settings = settings.redirect_auth_headers(ureq::config::RedirectAuthHeaders::Never);
-        Ok(Self { agent: settings.build().new_agent(), endpoint, token, patience, cache })
+        Ok(Self { agent: settings.build().new_agent(), endpoint, token, patience, cache, verify: false })
     }
 
     /// The hub of the environment: `HF_ENDPOINT`, `HF_TOKEN`, and the cache of [`Cache::of_environment`].
@@ -92,6 +95,12 @@ impl Hub {
         let patience = Patience { timeout: Duration::from_secs(60), ..Patience::default() };
         let token = Secret::from_env(TOKEN_VARIABLE)?;
         Self::new(endpoint.as_deref().unwrap_or(ENDPOINT), token, Cache::of_environment(), patience)
+    }
+
+    /// Reads the files that are there again and gets those anew whose bytes are not the hub's.
+    #[must_use]
+    pub fn verifying(self, verify: bool) -> Self {
+        Self { verify, ..self }
     }
 
     /// The cache.
@@ -116,8 +125,16 @@ impl Hub {
         let listing = self.list(repo, revision)?;
         let place = Place::new(&self.cache, repo);
         let folder = place.snapshot(&listing.commit);
-        let mut job =
-            Job { hub: self, repo, listing: &listing, place: &place, done: 0, total: 0, fetched: 0 };
+        let mut job = Job {
+            hub: self,
+            repo,
+            listing: &listing,
+            place: &place,
+            done: 0,
+            total: 0,
+            fetched: 0,
+            damaged: 0,
+        };
         let small = listing.small()?;
         job.get(&small, progress)?;
         accept(&folder).map_err(|reason| Error::Repository { reason, repo: repo.to_string() })?;
@@ -128,9 +145,9 @@ impl Hub {
             None
         };
         job.get(&listing.weights(index.as_deref())?, progress)?;
-        let (bytes, fetched) = (job.total, job.fetched);
+        let (bytes, fetched, damaged) = (job.total, job.fetched, job.damaged);
         place.refer(revision, &listing.commit)?;
-        Ok(Pulled { repo: repo.clone(), commit: listing.commit, folder, bytes, fetched })
+        Ok(Pulled { repo: repo.clone(), commit: listing.commit, folder, bytes, fetched, damaged })
     }
 
     fn list(&self, repo: &RepoId, revision: &str) -> Result<Listing> {
@@ -187,11 +204,16 @@ struct Job<'a> {
     total: u64,
     /// Bytes that came over the network.
     fetched: u64,
+    /// Files that were there and damaged.
+    damaged: usize,
 }
 
 impl Job<'_> {
     /// Gets some files and makes them part of the snapshot.
     fn get(&mut self, files: &[listing::File], progress: &dyn Fn(Progress<'_>)) -> Result<()> {
+        for file in files.iter().filter(|_| self.hub.verify) {
+            self.damaged += usize::from(discard_damaged(file, self.place)?);
+        }
         // Sizes are the hub's word: a sum must not overflow.
         let sum = |sizes: &mut dyn Iterator<Item = u64>| sizes.fold(0, u64::saturating_add);
         self.total = self.total.saturating_add(sum(&mut files.iter().map(|file| file.size)));

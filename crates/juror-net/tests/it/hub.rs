@@ -311,6 +311,23 @@ fn wrong_bytes_never_get_a_name() {
 }
 
 #[test]
+fn bytes_that_went_wrong_in_the_cache_are_found_and_got_anew() {
+    let scene = Scene::new(|request, _| healthy(request));
+    scene.pull().unwrap();
+    let blob = scene.blobs().join(sha256(&files()[SHARD]));
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[1_234_567] ^= 4;
+    fs::write(&blob, &bytes).unwrap();
+    let (plain, pull) = (scene.pull().unwrap(), |hub: Hub| hub.pull(&repo(), MAIN, &any, &|_| ()).unwrap());
+    assert_eq!((plain.fetched, plain.damaged), (0, 0), "a pull does not read what is there");
+    let verified = pull(scene.hub(0).verifying(true));
+    assert_eq!((verified.fetched, verified.damaged), (bytes.len() as u64, 1));
+    assert_complete(&verified.folder);
+    let again = pull(scene.hub(0).verifying(true));
+    assert_eq!((again.fetched, again.damaged), (0, 0));
+}
+
+#[test]
 fn too_many_bytes_do_not_fill_the_disk() {
     let scene = Scene::new(|request, _| {
         let mut reply = healthy(request);
