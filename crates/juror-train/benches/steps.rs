@@ -45,7 +45,7 @@ fn train(name: &str, params: &Params, loss: impl Fn() -> Result<Tensor>) {
 fn body(name: &str) {
     let config = NanoConfig::default();
     let params = Params::seeded(1, &Device::Cpu);
-    let body = Body::new(&params, &config).unwrap();
+    let body = Body::new(&params, "body.0", &config).unwrap();
     let videos = GROUPS * VERSIONS;
     let patches = random(&[videos, MOMENTS, NATIVE + CONTEXT, PATCHES, PATCH_LEN]);
     let [profile, tone, facts] = [PROFILE_LEN, TONE_LEN, FACTS_LEN].map(|n| vec![0.3f32; n]);

@@ -32,8 +32,8 @@ use crate::engine::{BatchLoss, Fit, Stage, scalar};
 use anyhow::{Result, ensure};
 use candle_core::{D, Device, Tensor};
 use juror_lmm::nano::{
-    Body, CONTEXT_PLACES, FRAGMENT_BYTES, KINDS, NATIVE_PLACES, NanoConfig, Numbers, PATCH_LEN, PATCHES,
-    PLACES, Sides, Turn, patch_features,
+    Body, CONTEXT_PLACES, Ensemble, FRAGMENT_BYTES, Hue, KINDS, NATIVE_PLACES, NanoConfig, Numbers,
+    PATCH_LEN, PATCHES, PLACES, Sides, Turn, patch_features,
 };
 use juror_nn::collective::Collective;
 use juror_nn::ops;
@@ -66,7 +66,7 @@ struct Orders {
     temporal: Pairs,
 }
 
-/// Trains a body on `groups`; returns the averaged weights.
+/// Trains the bodies of `model` on `groups`, one after the other; returns the averaged weights.
 ///
 /// # Errors
 /// When the data cannot be read, a checkpoint not be written, or ranks cannot share a batch.
@@ -84,10 +84,28 @@ pub fn train(
         config.groups,
         groups.len()
     );
-    let params = stage.params("body")?;
-    let body = Body::new(&params, model)?;
+    let mut weights = BTreeMap::new();
+    for index in 0..model.bodies {
+        let seed = rng::derive_seed(stage.seed, &[index as u64]);
+        let stage = Stage { dir: &stage.dir.join(index.to_string()), seed, ..*stage };
+        weights.extend(train_one(config, model, &Ensemble::path(index), groups, &stage)?);
+    }
+    Ok(weights)
+}
+
+/// Trains the body whose weights lie under `path`.
+fn train_one(
+    config: &BodyTraining,
+    model: &NanoConfig,
+    path: &str,
+    groups: &[GroupFile],
+    stage: &Stage<'_>,
+) -> Result<BTreeMap<String, Tensor>> {
+    let world = stage.world;
+    let params = stage.params(path)?;
+    let body = Body::new(&params, path, model)?;
     params.verify()?;
-    tracing::info!("body: {} parameters, {} groups", params.count(), groups.len());
+    tracing::info!("{path}: {} parameters, {} groups", params.count(), groups.len());
     let fit = Fit {
         name: "body",
         steps: config.steps,
@@ -133,8 +151,9 @@ impl<'a> Batch<'a> {
         for (number, group) in index::sample(rng, groups.len(), drawn).iter().enumerate() {
             let group = &groups[group];
             let is_own = share.contains(&number);
-            // The versions of a group are looked at in the same places and turned alike, as the contrast needs it.
+            // The versions of a group are looked at in the same places, turned and coloured alike, as the contrast needs it.
             let turn = Turn { mirrored: rng.random(), upended: rng.random(), transposed: rng.random() };
+            let hue = Hue { u_negated: rng.random(), v_negated: rng.random(), swapped: rng.random() };
             let mut views = Vec::new(); // (moment, place)
             for moment in index::sample(rng, group.moments, config.moments.min(group.moments)) {
                 let native = index::sample(rng, NATIVE_PLACES, config.native_places);
@@ -148,9 +167,10 @@ impl<'a> Batch<'a> {
                     let from = fragments.len();
                     let bytes = group.fragments(version, moment)?;
                     fragments.extend_from_slice(&bytes[place * 2 * FRAGMENT_BYTES..][..2 * FRAGMENT_BYTES]);
-                    fragments[from..]
-                        .chunks_exact_mut(FRAGMENT_BYTES)
-                        .for_each(|fragment| turn.apply(fragment));
+                    for fragment in fragments[from..].chunks_exact_mut(FRAGMENT_BYTES) {
+                        turn.apply(fragment);
+                        hue.apply(fragment);
+                    }
                 }
             }
         }

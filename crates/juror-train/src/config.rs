@@ -7,6 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+/// The most bodies of one model.
+const MOST_BODIES: usize = 8;
+
 /// A whole run: data, then the body, then the decoder.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -17,13 +20,20 @@ pub struct SftConfig {
     pub seed: u64,
     /// Where the distorted versions come from.
     pub data: DataConfig,
-    /// Ranking, regression and attribution by the body.
+    /// Bodies trained apart, from seeds of their own; the model is their mean.
+    #[serde(default = "one")]
+    pub bodies: usize,
+    /// Ranking, regression and attribution by each body.
     pub body: BodyTraining,
     /// Written comparisons by the decoder.
     pub language: LanguageTraining,
     /// What the finished weights keep of parts that are too sure of themselves.
     #[serde(default)]
     pub shrinkage: Shrinkage,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// Factors on parts of the margin that training makes larger than contents it has not seen bear out; 1 leaves them as they are.
@@ -238,6 +248,11 @@ impl SftConfig {
         self.data.check()?;
         self.body.check()?;
         self.language.check()?;
+        ensure!(
+            (1..=MOST_BODIES).contains(&self.bodies),
+            "bodies is {}, 1 to {MOST_BODIES} are allowed",
+            self.bodies
+        );
         from_zero("shrinkage.contrast", self.shrinkage.contrast)?;
         from_zero("shrinkage.correction", self.shrinkage.correction)
     }
@@ -321,17 +336,17 @@ impl LanguageTraining {
     }
 }
 
-fn positive(name: &str, value: f64) -> Result<()> {
+pub(crate) fn positive(name: &str, value: f64) -> Result<()> {
     ensure!(value.is_finite() && value > 0.0, "{name} is {value}, a positive number is needed");
     Ok(())
 }
 
-fn from_zero(name: &str, value: f64) -> Result<()> {
+pub(crate) fn from_zero(name: &str, value: f64) -> Result<()> {
     ensure!(value.is_finite() && value >= 0.0, "{name} is {value}, a number from 0 is needed");
     Ok(())
 }
 
-fn share(name: &str, value: f64) -> Result<()> {
+pub(crate) fn share(name: &str, value: f64) -> Result<()> {
     ensure!((0.0..1.0).contains(&value), "{name} is {value}, 0 up to 1 (not included) is allowed");
     Ok(())
 }

@@ -21,7 +21,9 @@ use crate::language::{self, Known};
 use crate::log::TOKENS;
 use anyhow::{Context, Result, ensure};
 use candle_core::{D, Device, IndexOp, Tensor};
-use juror_lmm::nano::{Body, COMPARE, DESCRIBE, Decoder, END, NanoConfig, Sides, VideoFeatures, Voice, look};
+use juror_lmm::nano::{
+    COMPARE, DESCRIBE, Decoder, END, Ensemble, NanoConfig, Sides, VideoFeatures, Voice, look,
+};
 use juror_nn::collective::Collective;
 use juror_nn::ops;
 use juror_nn::rng;
@@ -42,7 +44,7 @@ const MAX_TEXT: usize = 180;
 
 /// All versions of all groups, as a body sees them.
 pub struct Library<'a> {
-    body: &'a Body,
+    body: &'a Ensemble,
     files: &'a [GroupFile],
     /// Of each example that was drawn before.
     features: Vec<OnceLock<VideoFeatures>>,
@@ -58,7 +60,7 @@ pub struct Library<'a> {
 impl<'a> Library<'a> {
     /// The versions of `files`.
     #[must_use]
-    pub fn new(body: &'a Body, files: &'a [GroupFile]) -> Self {
+    pub fn new(body: &'a Ensemble, files: &'a [GroupFile]) -> Self {
         let (mut examples, mut groups) = (Vec::new(), Vec::with_capacity(files.len()));
         for file in files {
             groups.push(examples.len()..examples.len() + file.examples.len());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RUN/groups/*.safetensors      versions, observed
-//! RUN/body/, RUN/decoder/       checkpoints, log.jsonl and the same for TensorBoard
+//! RUN/body/N/, RUN/decoder/     checkpoints, log.jsonl and the same for TensorBoard
 //! RUN/model/                    config.json, model.safetensors (f16), tokenizer.json: opens with --model; MODEL_CARD.md
 //! ```
 //!
@@ -19,7 +19,7 @@ use crate::validate::{Report, measure_and_calibrate};
 use crate::{body, decoder, shrink};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use juror_lmm::nano::{Body, Nano, NanoConfig, Voice};
+use juror_lmm::nano::{Ensemble, Nano, NanoConfig, Voice};
 use juror_nn::collective::Collective;
 use juror_nn::params::{Params, Precision, save_tensors};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ const HOLD_OUT: usize = 16;
 /// # Errors
 /// When a stage fails; what it had saved is used by the next run.
 pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
-    let model = NanoConfig::default();
+    let model = NanoConfig { bodies: config.bodies, ..NanoConfig::default() };
     let sources = sources::list(&config.data, config.seed)?;
     let all = prepare_groups(&config.data, &model, &sources, &groups::folder(&config.run_dir), world)?;
     let (training, held_out) = hold_out(all);
@@ -41,7 +41,7 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     let (body_dir, decoder_dir) = (config.run_dir.join("body"), config.run_dir.join("decoder"));
     let stage = Stage { dir: &body_dir, seed: config.seed, world, start: None };
     let mut weights = body::train(&config.body, &model, &training, &stage)?;
-    let frozen = Body::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;
+    let frozen = Ensemble::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;
     let library = decoder::Library::new(&frozen, &training);
     let tokenizer = decoder::train_tokenizer(&library, model.vocab_size, config.seed)?;
     let voice = Voice::from_bytes(tokenizer.as_bytes())?;

@@ -14,7 +14,7 @@ use crate::data::groups::GroupFile;
 use crate::decoder::Library;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use juror_lmm::nano::{Body, NanoConfig};
+use juror_lmm::nano::{Ensemble, NanoConfig};
 use juror_nn::params::Params;
 use std::collections::BTreeMap;
 
@@ -42,20 +42,22 @@ pub(crate) fn apply(
     let tensor = |weights: &BTreeMap<String, Tensor>, name: &str| {
         weights.get(name).cloned().with_context(|| format!("no `{name}` among the weights"))
     };
-    for (name, factor) in [
-        ("body.place_contrast.out.weight", shrinkage.contrast),
-        ("body.whole_contrast.out.weight", shrinkage.contrast),
-        ("decoder.margin_out.weight", shrinkage.correction),
-        ("decoder.margin_out.bias", shrinkage.correction),
-    ] {
-        weights.insert(name.to_owned(), (tensor(weights, name)? * factor)?);
+    let contrasts = (0..model.bodies).flat_map(|index| {
+        ["place_contrast", "whole_contrast"]
+            .map(|part| format!("{}.{part}.out.weight", Ensemble::path(index)))
+    });
+    let corrections = ["weight", "bias"].map(|part| format!("decoder.margin_out.{part}"));
+    let factors = contrasts.map(|name| (name, shrinkage.contrast));
+    for (name, factor) in factors.chain(corrections.map(|name| (name, shrinkage.correction))) {
+        let shrunk = (tensor(weights, &name)? * factor)?;
+        weights.insert(name, shrunk);
     }
     if held_out.is_empty() {
         return Ok(());
     }
     let number = |name: &str| -> Result<f64> { Ok(f64::from(tensor(weights, name)?.to_vec1::<f32>()?[0])) };
     let start = (number(SCALE)?, number(OFFSET)?);
-    let body = Body::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, model)?;
+    let body = Ensemble::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, model)?;
     let (scale, offset) = fit(&pairs(&body, held_out)?, start);
     tracing::info!(
         "margins: scale {scale:.4}, offset {offset:.4}; before shrinking {:.4}, {:.4}",
@@ -69,7 +71,7 @@ pub(crate) fn apply(
 }
 
 /// All pairs of each group.
-fn pairs(body: &Body, groups: &[GroupFile]) -> Result<Vec<Pair>> {
+fn pairs(body: &Ensemble, groups: &[GroupFile]) -> Result<Vec<Pair>> {
     let library = Library::new(body, groups);
     let mut pairs = Vec::new();
     let mut first = 0;

@@ -231,46 +231,47 @@ pub struct Body {
 }
 
 impl Body {
-    /// Takes (or draws) the weights under `body.`.
+    /// Takes (or draws) the weights under `{name}.`.
     ///
     /// # Errors
     /// When a stored tensor has another shape.
-    pub fn new(p: &Params, config: &NanoConfig) -> Result<Self> {
+    pub fn new(p: &Params, name: &str, config: &NanoConfig) -> Result<Self> {
+        let path = |part: &str| format!("{name}.{part}");
         let (patch, fragment) = (config.patch_dim, config.fragment_dim);
         let (facts_dim, tone_dim) = (32, 48);
-        let mixers = (0..config.mixers).map(|i| Mixer::new(p, &format!("body.mixers.{i}"), patch));
+        let mixers = (0..config.mixers).map(|i| Mixer::new(p, &path(&format!("mixers.{i}")), patch));
         Ok(Self {
             mixers: mixers.collect::<Result<_>>()?,
-            embed: Linear::new(p, "body.embed", PATCH_LEN, patch)?,
-            position: p.get_or_init("body.position", &[PATCHES, patch], Init::Normal(0.02))?,
-            grain: p.get_or_init("body.grain", &[2, patch], Init::Normal(0.02))?,
-            patch_norm: LayerNorm::new(p, "body.patch_norm", patch)?,
-            fragment: Linear::new(p, "body.fragment", 2 * patch, fragment)?,
-            pooled_norm: LayerNorm::new(p, "body.pooled_norm", 4 * fragment)?,
-            facts: Linear::new(p, "body.facts", FACTS_LEN, facts_dim)?,
-            tone: Linear::new(p, "body.tone", TONE_LEN, tone_dim)?,
-            trunk: Linear::new(p, "body.trunk", 4 * fragment + tone_dim + facts_dim, config.trunk_dim)?,
-            visual: Linear::new(p, "body.visual", config.trunk_dim, 2)?,
-            temporal_norm: LayerNorm::new(p, "body.temporal_norm", PROFILE_LEN)?,
+            embed: Linear::new(p, &path("embed"), PATCH_LEN, patch)?,
+            position: p.get_or_init(&path("position"), &[PATCHES, patch], Init::Normal(0.02))?,
+            grain: p.get_or_init(&path("grain"), &[2, patch], Init::Normal(0.02))?,
+            patch_norm: LayerNorm::new(p, &path("patch_norm"), patch)?,
+            fragment: Linear::new(p, &path("fragment"), 2 * patch, fragment)?,
+            pooled_norm: LayerNorm::new(p, &path("pooled_norm"), 4 * fragment)?,
+            facts: Linear::new(p, &path("facts"), FACTS_LEN, facts_dim)?,
+            tone: Linear::new(p, &path("tone"), TONE_LEN, tone_dim)?,
+            trunk: Linear::new(p, &path("trunk"), 4 * fragment + tone_dim + facts_dim, config.trunk_dim)?,
+            visual: Linear::new(p, &path("visual"), config.trunk_dim, 2)?,
+            temporal_norm: LayerNorm::new(p, &path("temporal_norm"), PROFILE_LEN)?,
             temporal_in: Linear::new(
                 p,
-                "body.temporal_in",
+                &path("temporal_in"),
                 2 * PROFILE_LEN + facts_dim,
                 config.temporal_dim,
             )?,
-            temporal_mid: Linear::new(p, "body.temporal_mid", config.temporal_dim, config.temporal_dim)?,
-            temporal: Linear::with_std(p, "body.temporal", config.temporal_dim, 2, 0.05)?,
+            temporal_mid: Linear::new(p, &path("temporal_mid"), config.temporal_dim, config.temporal_dim)?,
+            temporal: Linear::with_std(p, &path("temporal"), config.temporal_dim, 2, 0.05)?,
             dominant: Linear::new(
                 p,
-                "body.dominant",
+                &path("dominant"),
                 config.trunk_dim + config.temporal_dim,
                 1 + KINDS.len(),
             )?,
-            severity: Linear::new(p, "body.severity", config.trunk_dim + config.temporal_dim, KINDS.len())?,
-            place_contrast: Contrast::new(p, "body.place_contrast", fragment, CONTRAST)?,
+            severity: Linear::new(p, &path("severity"), config.trunk_dim + config.temporal_dim, KINDS.len())?,
+            place_contrast: Contrast::new(p, &path("place_contrast"), fragment, CONTRAST)?,
             whole_contrast: Contrast::new(
                 p,
-                "body.whole_contrast",
+                &path("whole_contrast"),
                 config.trunk_dim + config.temporal_dim,
                 CONTRAST,
             )?,

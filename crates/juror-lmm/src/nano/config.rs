@@ -34,6 +34,8 @@ pub struct NanoConfig {
     pub model_type: String,
     /// Moments looked at per video.
     pub moments: usize,
+    /// Bodies trained apart, whose logits are averaged.
+    pub bodies: usize,
     /// Width of a patch in the mixers.
     pub patch_dim: usize,
     /// Mixer blocks.
@@ -75,6 +77,7 @@ impl Default for NanoConfig {
         Self {
             model_type: "nano".into(),
             moments: 8,
+            bodies: 1,
             patch_dim: 64,
             mixers: 2,
             fragment_dim: 160,
@@ -105,6 +108,7 @@ impl NanoConfig {
         }
         for (key, value) in [
             ("moments", self.moments),
+            ("bodies", self.bodies),
             ("patch_dim", self.patch_dim),
             ("fragment_dim", self.fragment_dim),
             ("trunk_dim", self.trunk_dim),

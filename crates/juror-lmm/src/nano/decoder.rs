@@ -10,12 +10,13 @@
 //! verdict (`TOKENS_PER_VIDEO` for eight moments), with a learned mark of which video they belong to.
 //!
 //! The margin is `4 (sigmoid(s rA + t + d) - sigmoid(s rB + t - d))` with the body's rank logits `r`, moved apart by their
-//! contrast (`Body::contrast`), a learned scale `s` and offset `t` that turn them into points, and a correction `d` read by the margin head from
+//! contrast (`Ensemble::contrast`), a learned scale `s` and offset `t` that turn them into points, and a correction `d` read by the margin head from
 //! the hidden state of the question token (the cheap path) or of the last written token (after the reasoning): the
 //! head refines what the body saw and cannot forget it.
 
-use super::body::{Body, BodyOutput, LayerNorm, Linear, REGIONS, Sides};
+use super::body::{BodyOutput, LayerNorm, Linear, REGIONS, Sides};
 use super::config::{KINDS, NanoConfig};
+use super::ensemble::Ensemble;
 use candle_core::{D, IndexOp, Result, Tensor};
 use juror_nn::kv_cache::KvCache;
 use juror_nn::ops::{self, Mask};
@@ -136,7 +137,7 @@ impl VideoFeatures {
     ///
     /// # Errors
     /// When they were not watched at as many moments.
-    pub fn ranks_beside(&self, others: &Self, body: &Body) -> Result<(Tensor, Tensor)> {
+    pub fn ranks_beside(&self, others: &Self, body: &Ensemble) -> Result<(Tensor, Tensor)> {
         let half = (body.contrast(&self.sides, &others.sides)? * 0.5)?;
         Ok(((self.rank()? + &half)?, (others.rank()? - half)?))
     }

@@ -102,6 +102,33 @@ impl Turn {
     }
 }
 
+/// One of eight ways to lay the chroma plane down: what training recolours fragments by, since a fault looks the same in other
+/// colours. Luma stays, and so does every sample's distance from grey.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hue {
+    /// U for its complement.
+    pub u_negated: bool,
+    /// V for its complement.
+    pub v_negated: bool,
+    /// U for V, after the others.
+    pub swapped: bool,
+}
+
+impl Hue {
+    /// Recolours one fragment of one frame, `FRAGMENT_BYTES`.
+    pub fn apply(self, fragment: &mut [u8]) {
+        let (u, v) = fragment[SIDE * SIDE..].split_at_mut(SIDE * SIDE / 4);
+        for (plane, negated) in [(&mut *u, self.u_negated), (&mut *v, self.v_negated)] {
+            if negated {
+                plane.iter_mut().for_each(|code| *code = 0u8.wrapping_sub(*code).max(1)); // 256 - code
+            }
+        }
+        if self.swapped {
+            u.swap_with_slice(v);
+        }
+    }
+}
+
 /// Left (or top) edge of grid cell `index` along an axis of `size` samples: cells spread evenly from edge to
 /// edge, on even samples so that chroma stays aligned.
 fn place(index: usize, cells: usize, size: usize, offset: usize) -> usize {
@@ -159,5 +186,22 @@ mod tests {
             assert_eq!(landed(turned(false, false, true)), at(5, 3));
             assert_eq!(landed(turned(true, true, true)), at(side - 1 - 5, side - 1 - 3));
         }
+    }
+
+    #[test]
+    fn hues_keep_luma_and_the_distance_from_grey() {
+        let mut fragment = vec![16u8; FRAGMENT_BYTES];
+        let (u, v) = (SIDE * SIDE, SIDE * SIDE + SIDE * SIDE / 4);
+        (fragment[u], fragment[v]) = (128 - 40, 128 + 7);
+        let hued = |u_negated, v_negated, swapped| {
+            let mut copy = fragment.clone();
+            Hue { u_negated, v_negated, swapped }.apply(&mut copy);
+            assert_eq!(copy[..u], fragment[..u]);
+            (copy[u], copy[v])
+        };
+        assert_eq!(hued(false, false, false), (88, 135));
+        assert_eq!(hued(true, false, false), (168, 135));
+        assert_eq!(hued(false, true, false), (88, 121));
+        assert_eq!(hued(true, true, true), (121, 168));
     }
 }

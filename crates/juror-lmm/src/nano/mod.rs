@@ -9,6 +9,7 @@ mod body;
 mod config;
 mod contrast;
 mod decoder;
+mod ensemble;
 mod fragments;
 mod motion;
 mod observation;
@@ -21,7 +22,8 @@ mod watch;
 pub use body::{Body, BodyOutput, FACTS_LEN, Numbers, Sides, Views, is_temporal, kind_index};
 pub use config::{Calibration, KINDS, NanoConfig};
 pub use decoder::{Cache, Decoder, VideoFeatures};
-pub use fragments::{CONTEXT_PLACES, FRAGMENT_BYTES, MOMENT_BYTES, NATIVE_PLACES, Offset, PLACES, Turn};
+pub use ensemble::Ensemble;
+pub use fragments::{CONTEXT_PLACES, FRAGMENT_BYTES, Hue, MOMENT_BYTES, NATIVE_PLACES, Offset, PLACES, Turn};
 pub use observation::{Moment, Observation, facts, moment_frames, observe_frames};
 pub use patches::{PATCH_LEN, PATCHES, features as patch_features};
 pub use profile::{HOLD_CENTRE, PROFILE_LEN, ProfileBuilder};
@@ -62,7 +64,7 @@ const VIEWER_SD: f64 = 0.7;
 pub struct Nano {
     info: ModelInfo,
     config: NanoConfig,
-    body: Body,
+    body: Ensemble,
     decoder: Decoder,
     voice: Voice,
 }
@@ -96,7 +98,7 @@ impl Nano {
             serde_json::from_str(config).map_err(|e| Error::Input(format!("config.json: {e}")))?;
         config.check()?;
         let params = Params::from_bytes(weights, &Device::Cpu)?;
-        let body = Body::new(&params, &config)?;
+        let body = Ensemble::new(&params, &config)?;
         let decoder = Decoder::new(&params, &config)?;
         params.verify()?;
         let sha256 = Sha256::digest(weights).iter().map(|b| format!("{b:02x}")).collect();
@@ -110,9 +112,9 @@ impl Nano {
         &self.config
     }
 
-    /// The body, for measuring and training.
+    /// The bodies, for measuring and training.
     #[must_use]
-    pub fn body(&self) -> &Body {
+    pub fn body(&self) -> &Ensemble {
         &self.body
     }
 
@@ -202,7 +204,7 @@ fn split(margin: f64, visual: f64, temporal: f64) -> (f64, f64) {
 ///
 /// # Errors
 /// Only where tensor work fails.
-pub fn look(body: &Body, observation: &Observation) -> candle_core::Result<VideoFeatures> {
+pub fn look(body: &Ensemble, observation: &Observation) -> candle_core::Result<VideoFeatures> {
     let moments = observation.moments.len();
     let bytes: Vec<u8> = observation.moments.iter().flat_map(|m| m.fragments.iter().copied()).collect();
     let shape = (1, moments, PLACES, PATCHES, PATCH_LEN);

@@ -37,7 +37,7 @@ use crate::engine::Stage;
 use crate::sft::{hold_out, prepare_groups, write_model};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
-use juror_lmm::nano::{Body, Nano, NanoConfig, Voice};
+use juror_lmm::nano::{Ensemble, Nano, NanoConfig, Voice};
 use juror_nn::collective::Collective;
 use juror_nn::params::Params;
 use juror_nn::rng;
@@ -225,7 +225,7 @@ fn train(
     let (body_dir, decoder_dir) = (dir.join("body"), dir.join("decoder"));
     let stage = Stage { dir: &body_dir, seed: config.seed, world, start: Some(&start.weights) };
     let mut weights = body::train(&config.body, &start.config, groups, &stage)?;
-    let frozen = Body::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &start.config)?;
+    let frozen = Ensemble::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &start.config)?;
     let library = Library::new(&frozen, groups).with_hard_pairs(hard, config.mining.share);
     let voice = Voice::from_bytes(start.tokenizer.as_bytes())?;
     let stage = Stage { dir: &decoder_dir, ..stage };

@@ -37,7 +37,7 @@ use crate::sft::{hold_out, prepare_groups, write_model};
 use actor::{NanoActor, Speech};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use juror_lmm::nano::{Body, Decoder, NanoConfig};
+use juror_lmm::nano::{Decoder, Ensemble, NanoConfig};
 use juror_nn::collective::Collective;
 use juror_nn::params::Params;
 use juror_nn::rng;
@@ -63,7 +63,7 @@ struct Start {
     config: NanoConfig,
     tokenizer: String,
     params: Params,
-    body: Body,
+    body: Ensemble,
 }
 
 impl Start {
@@ -85,7 +85,7 @@ impl Start {
                 ["projector", "slot", "owner", "video_norm", "embedding", "position", "blocks", "norm"];
             parts.iter().for_each(|part| params.freeze(&format!("decoder.{part}")));
         }
-        let body = Body::new(&params, &config)?;
+        let body = Ensemble::new(&params, &config)?;
         let policy = Decoder::new(&params, &config)?;
         params.verify().with_context(context)?;
         Ok((Self { config, tokenizer, params, body }, policy))

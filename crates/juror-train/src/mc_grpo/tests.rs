@@ -57,7 +57,7 @@ fn make(dir: &Path) {
     let groups_dir = dir.join("groups");
     let groups = groups::prepare(&data, &model, &sources::list(&data, 1).unwrap(), &groups_dir).unwrap();
     let params = Params::seeded(3, &Device::Cpu);
-    let body = Body::new(&params, &model).unwrap();
+    let body = Ensemble::new(&params, &model).unwrap();
     Decoder::new(&params, &model).unwrap();
     let library = Library::new(&body, &groups);
     let tokenizer = decoder::train_tokenizer(&library, model.vocab_size, 1).unwrap();
@@ -206,7 +206,7 @@ fn a_run_leaves_a_model_that_opens_and_resumes_to_the_same_bits() {
     assert!(weights(&folder) != weights(&config.model), "something was learnt");
     let body = |folder: &Path| {
         let params = Params::load(&folder.join("model.safetensors"), &Device::Cpu).unwrap();
-        Body::new(&params, &tiny()).unwrap();
+        Ensemble::new(&params, &tiny()).unwrap();
         let tensors = params.tensors().into_values();
         tensors.flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect::<Vec<_>>()
     };
