@@ -9,6 +9,7 @@ use crate::judge::WatchOptions;
 const DECODED_SECS: f64 = 60.0;
 
 /// Chosen frames and when they are shown.
+#[derive(Clone)]
 pub(crate) struct Chosen {
     pub(crate) pictures: Vec<Rgb>,
     /// Seconds on the player's clock.

@@ -41,6 +41,7 @@ pub struct Spec {
     pub rotary: Rotary,
 }
 
+#[derive(Clone)]
 struct Attention {
     q_proj: Linear,
     k_proj: Linear,
@@ -98,6 +99,7 @@ impl Attention {
     }
 }
 
+#[derive(Clone)]
 struct Layer {
     input_layernorm: RmsNorm,
     self_attn: Attention,
@@ -114,6 +116,21 @@ impl Layer {
             post_attention_layernorm: norm("post_attention_layernorm")?,
             mlp: GatedMlp::load(spec.hidden_size, spec.intermediate_size, false, vb.pp("mlp"))?,
         })
+    }
+
+    fn with(&self, change: impl Fn(&Matrix) -> Matrix + Copy) -> Self {
+        let attention = &self.self_attn;
+        Self {
+            self_attn: Attention {
+                q_proj: attention.q_proj.with(change),
+                k_proj: attention.k_proj.with(change),
+                v_proj: attention.v_proj.with(change),
+                o_proj: attention.o_proj.with(change),
+                ..attention.clone()
+            },
+            mlp: self.mlp.with(change),
+            ..self.clone()
+        }
     }
 
     fn forward(&self, x: &Tensor, step: &Step, cache: Option<&mut LayerCache>) -> Result<Tensor> {
@@ -172,6 +189,7 @@ pub struct Input<'a> {
 }
 
 /// Embedding table, layers, final norm and output layer.
+#[derive(Clone)]
 pub struct Decoder {
     embed_tokens: Matrix,
     layers: Vec<Layer>,
@@ -189,8 +207,8 @@ impl Decoder {
         let model: Weights = model.into();
         let head: Weights = head.into();
         let embed_tokens = model.pp("embed_tokens").matrix(spec.vocab_size, spec.hidden_size)?;
-        let layers =
-            (0..spec.layers).map(|i| Layer::load(spec, model.pp("layers").pp(i))).collect::<Result<_>>()?;
+        let layers = (0..spec.layers).map(|i| Layer::load(spec, model.of_decoder().pp("layers").pp(i)));
+        let layers = layers.collect::<Result<_>>()?;
         let lm_head = if spec.tied {
             Linear::new(embed_tokens.clone(), None)
         } else {
@@ -198,6 +216,23 @@ impl Decoder {
         };
         let norm = RmsNorm::load(spec.hidden_size, spec.rms_norm_eps, model.pp("norm"))?;
         Ok(Self { embed_tokens, layers, norm, lm_head, rotary: spec.rotary.clone() })
+    }
+
+    /// The same decoder on the same memory without gradient: it samples what an adapter under training has learnt so far.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        self.with(Matrix::detached)
+    }
+
+    /// The same decoder on the same memory without its adapter: the reference that training stays near to.
+    #[must_use]
+    pub fn unadapted(&self) -> Self {
+        self.with(Matrix::unadapted)
+    }
+
+    fn with(&self, change: impl Fn(&Matrix) -> Matrix + Copy) -> Self {
+        let layers = self.layers.iter().map(|layer| layer.with(change)).collect();
+        Self { layers, ..self.clone() }
     }
 
     /// Rows of the embedding table.

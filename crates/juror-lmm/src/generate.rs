@@ -5,6 +5,7 @@
 //! what else is in the batch, nor on which rollouts have ended. The KV cache of ended rows is dropped.
 
 use candle_core::{D, DType, Tensor};
+use juror_nn::recompute::Tape;
 use juror_nn::rng;
 use juror_nn::sampling::Sampling;
 use serde::{Deserialize, Serialize};
@@ -251,6 +252,21 @@ pub fn completion_logits(
     prefill: &Prefill,
     completions: &[Vec<u32>],
 ) -> Result<(Tensor, Tensor)> {
+    training_logits(None, decoder, prefill, completions, false)
+}
+
+/// As [`completion_logits`], for training: with a `tape`, that keeps the input of every layer only ([`Decoder::forward_on`]) and makes
+/// the gradients; with `whole`, the logits of all places but the last, `[prompts, prompt + longest - 1, vocab]`.
+///
+/// # Errors
+/// As [`completion_logits`].
+pub fn training_logits<'a>(
+    tape: Option<&mut Tape<'a>>,
+    decoder: &'a Decoder,
+    prefill: &Prefill,
+    completions: &[Vec<u32>],
+    whole: bool,
+) -> Result<(Tensor, Tensor)> {
     let longest = completions.iter().map(Vec::len).max().unwrap_or(0);
     if completions.len() != prefill.pads.len() || longest == 0 {
         return Err(Error::Input(format!(
@@ -275,9 +291,14 @@ pub fn completion_logits(
     };
     let after_layer = prefill.after_layer.iter().map(extend).collect::<candle_core::Result<Vec<_>>>()?;
     let input = Input { embeds: &embeds, positions: &positions, after_layer: &after_layer };
-    let hidden = decoder.forward(&input, &prefill.pads, None, |_, _| ())?;
+    let hidden = match tape {
+        Some(tape) => decoder.forward_on(tape, &input, &prefill.pads)?,
+        None => decoder.forward(&input, &prefill.pads, None, |_, _| ())?,
+    };
     let prompt = prefill.embeds.dim(1)?;
-    let logits = decoder.logits(&hidden.narrow(1, prompt - 1, longest)?)?.to_dtype(DType::F32)?;
+    let first = if whole { 0 } else { prompt - 1 };
+    let hidden = hidden.narrow(1, first, prompt - 1 + longest - first)?;
+    let logits = decoder.logits(&hidden)?.to_dtype(DType::F32)?;
     Ok((logits, targets))
 }
 

@@ -26,6 +26,11 @@ impl Linear {
         Self { weight, bias }
     }
 
+    /// The same with another matrix.
+    pub(crate) fn with(&self, change: impl Fn(&Matrix) -> Matrix) -> Self {
+        Self { weight: change(&self.weight), bias: self.bias.clone() }
+    }
+
     /// `x` `[..., in]` to `[..., out]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.weight.linear(x, self.bias.as_ref())
@@ -143,6 +148,15 @@ impl GatedMlp {
             up_proj: Linear::load(width, inner, bias, vb.pp("up_proj"))?,
             down_proj: Linear::load(inner, width, bias, vb.pp("down_proj"))?,
         })
+    }
+
+    /// The same with other matrices.
+    pub(crate) fn with(&self, change: impl Fn(&Matrix) -> Matrix + Copy) -> Self {
+        Self {
+            gate_proj: self.gate_proj.with(change),
+            up_proj: self.up_proj.with(change),
+            down_proj: self.down_proj.with(change),
+        }
     }
 
     /// `x` `[..., width]`.

@@ -2,7 +2,7 @@
 //!
 //! Linear layers and embedding tables ask for a [`Matrix`], all else for plain tensors in the type of computation. On
 //! CPUs that type is f32, and a `Matrix` may be packed in fewer bits; elsewhere matrices are tensors like all others. Under
-//! training, an [`Adapter`] puts a low-rank update on the matrices that it targets; all else stays frozen.
+//! training, an [`Adapter`] puts a low-rank update on the matrices of decoders that it targets; all else stays frozen.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub struct Weights {
     tensors: VarBuilder<'static>,
     precision: WeightPrecision,
     adapter: Option<Arc<Adapter>>,
+    /// Whether these are a decoder's layers, which alone are adapted.
+    of_decoder: bool,
 }
 
 impl From<VarBuilder<'static>> for Weights {
@@ -41,10 +43,10 @@ impl From<VarBuilder<'static>> for Weights {
 impl Weights {
     /// Tensors of the CPU, of f32, whose matrices are kept in this precision.
     pub fn packed(tensors: VarBuilder<'static>, precision: WeightPrecision) -> Self {
-        Self { tensors, precision, adapter: None }
+        Self { tensors, precision, adapter: None, of_decoder: false }
     }
 
-    /// Frozen tensors, with updates on the linear layers that `adapter` targets: LoRA training.
+    /// Frozen tensors, with updates on the linear layers of decoders that `adapter` targets: LoRA training.
     pub fn adapted(tensors: VarBuilder<'static>, adapter: Arc<Adapter>) -> Self {
         Self { adapter: Some(adapter), ..Self::from(tensors) }
     }
@@ -52,6 +54,11 @@ impl Weights {
     /// What lies below a path.
     pub fn pp(&self, name: impl ToString) -> Self {
         Self { tensors: self.tensors.pp(name), ..self.clone() }
+    }
+
+    /// The same as the layers of a decoder.
+    pub(crate) fn of_decoder(&self) -> Self {
+        Self { of_decoder: true, ..self.clone() }
     }
 
     /// A tensor.
@@ -80,7 +87,8 @@ impl Weights {
     pub fn matrix(&self, outputs: usize, inputs: usize) -> Result<Matrix> {
         let weight = self.get((outputs, inputs), "weight")?;
         let path = self.tensors.prefix();
-        if let Some(adapter) = self.adapter.as_ref().filter(|adapter| adapter.config.targets(&path)) {
+        let targeted = |adapter: &&Arc<Adapter>| self.of_decoder && adapter.config.targets(&path);
+        if let Some(adapter) = self.adapter.as_ref().filter(targeted) {
             let update = Lora::new(&weight, None, &adapter.params, &path, &adapter.config);
             return Ok(Matrix::Adapted(update.map_err(candle_core::Error::wrap)?));
         }
@@ -121,6 +129,22 @@ impl fmt::Debug for Matrix {
 }
 
 impl Matrix {
+    /// The same on the same memory without gradient.
+    pub(crate) fn detached(&self) -> Self {
+        match self {
+            Self::Adapted(update) => Self::Adapted(update.detached()),
+            other => other.clone(),
+        }
+    }
+
+    /// The same without its update.
+    pub(crate) fn unadapted(&self) -> Self {
+        match self {
+            Self::Adapted(update) => Self::Plain(update.weight().clone()),
+            other => other.clone(),
+        }
+    }
+
     /// Outputs, or rows of a table.
     pub fn outputs(&self) -> usize {
         match self {
@@ -153,9 +177,7 @@ impl Matrix {
         match self {
             Self::Plain(table) => table.embedding(ids),
             Self::Packed(table) => table.rows(ids),
-            Self::Adapted(_) => {
-                candle_core::bail!("an embedding table cannot be adapted: leave it out of `target_modules`")
-            }
+            Self::Adapted(_) => candle_core::bail!("an embedding table is never adapted"),
         }
     }
 }

@@ -80,6 +80,17 @@ impl Lora {
         &self.weight + update.to_dtype(self.weight.dtype())?
     }
 
+    /// The same layer on the same memory without gradient: what the factors learn shows here too.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { a: self.a.detach(), b: self.b.detach(), ..self.clone() }
+    }
+
+    /// The frozen weight `[out, in]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// Width of what comes out.
     pub fn outputs(&self) -> usize {
         self.weight.dims()[0]

@@ -11,6 +11,7 @@ pub mod grpo;
 pub mod improve;
 pub mod language;
 pub mod log;
+pub mod lora;
 pub mod mc_grpo;
 pub mod pairs;
 pub mod panel;

@@ -6,9 +6,10 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use juror_lmm::decoder::Decoder;
 use juror_lmm::qwen2::Config;
+use juror_lmm::sequence::{Batch, Prefill};
 use juror_nn::collective::Single;
 use juror_nn::params::{Init, Params};
-use juror_train::grpo::decoder::{DecoderActor, Question};
+use juror_train::grpo::decoder::{DecoderActor, MakePrefill, Question};
 use juror_train::grpo::{Actor, GrpoConfig, LossType, train};
 use juror_train::rewards::{Group, Reward, Rewards, TemporalConsistency, Truth};
 use rand::RngExt;
@@ -71,6 +72,14 @@ fn config() -> GrpoConfig {
     }
 }
 
+/// Prompts of text alone.
+fn plain(decoder: &Decoder) -> MakePrefill<'_> {
+    Box::new(|prompts, _| {
+        let batch = Batch::left_padded(prompts, 96);
+        Ok(Prefill::plain(decoder, &batch, u32::MAX, None, &Device::Cpu)?)
+    })
+}
+
 /// Trains in `dir`; the last weights.
 fn run(config: &GrpoConfig, reward: impl Reward + 'static, dir: &Path) -> BTreeMap<String, Tensor> {
     let file = fixture("model.safetensors");
@@ -92,7 +101,7 @@ fn run(config: &GrpoConfig, reward: impl Reward + 'static, dir: &Path) -> BTreeM
             let question = |i: usize, rng: &mut rand_chacha::ChaCha8Rng| Question {
                 id: format!("question {i}"),
                 ids: (0..3 + i % 2).map(|_| rng.random_range(0..90)).collect(),
-                visual: None,
+                videos: Vec::new(),
                 truth: Truth::default(),
                 disturbed: None,
             };
@@ -102,8 +111,8 @@ fn run(config: &GrpoConfig, reward: impl Reward + 'static, dir: &Path) -> BTreeM
         rewards: Rewards::default().with(1.0, reward),
         temporal: None,
         stop_ids: vec![95],
-        placeholder: u32::MAX,
-        pad: 96,
+        prefill: plain(&policy),
+        gradient_checkpointing: true,
     };
     train("grpo", config, &params, &actor, 5, dir, &Single).unwrap();
     params.tensors().into_iter().map(|(name, t)| (name, t.copy().unwrap())).collect()
@@ -217,7 +226,7 @@ fn the_temporal_bonus_is_held_against_rollouts_of_the_disturbed_copy() {
         let plain = |target| Question {
             id: String::new(),
             ids: vec![1, 2, 3],
-            visual: None,
+            videos: Vec::new(),
             truth: Truth { target, faults: Vec::new() },
             disturbed: None,
         };
@@ -232,8 +241,8 @@ fn the_temporal_bonus_is_held_against_rollouts_of_the_disturbed_copy() {
         rewards: Rewards::default().with(1.0, Numbered),
         temporal: Some(TemporalConsistency::default()),
         stop_ids: vec![95],
-        placeholder: u32::MAX,
-        pad: 96,
+        prefill: plain(&policy),
+        gradient_checkpointing: false,
     };
     let rewarded = |questions: &[Question]| {
         let rollouts = actor.sample(questions, &config(), 1, 0).unwrap();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-/// Train a judge on distorted versions of clips; a stopped run goes on where it was
+/// Train a judge; a stopped run goes on where it was
 ///
 /// Several processes train as one when the environment says so as torchrun does: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT.
 #[derive(Debug, Args)]
@@ -42,6 +42,22 @@ pub enum TrainMethod {
     /// finished model, which `--model` opens.
     McGrpo {
         /// The configuration, such as configs/nano-mc-grpo.toml
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: PathBuf,
+    },
+    /// An adapter (LoRA) of a published checkpoint, from pairs: how the second video compares with the first
+    ///
+    /// Pairs are those of `juror pairs`. Prints the folder of the adapter, which `--model` opens.
+    Ranking {
+        /// The configuration, such as configs/w2s-ranking.toml
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: PathBuf,
+    },
+    /// An adapter (LoRA) of a published checkpoint, by rewarded rollouts: reasons and a score (GRPO)
+    ///
+    /// Learns from a table of videos and their mean opinion scores. Prints the folder of the adapter, which `--model` opens.
+    Grpo {
+        /// The configuration, such as configs/vqathinker-grpo.toml
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         config: PathBuf,
     },

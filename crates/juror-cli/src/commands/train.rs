@@ -7,6 +7,8 @@ use juror_nn::collective::{self, Collective};
 use juror_nn::rng;
 use juror_train::config::SftConfig;
 use juror_train::improve::{self, ImproveConfig};
+use juror_train::lora::config::{RankingConfig, ScoringConfig};
+use juror_train::lora::{ranking, scoring};
 use juror_train::mc_grpo::{self, McGrpoConfig};
 use juror_train::sft;
 use serde::Serialize;
@@ -35,6 +37,16 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<Outcome> {
             let config = McGrpoConfig::read(config)?;
             let world = join("mc-grpo", &config)?;
             (mc_grpo::run(&config, &*world)?, world)
+        }
+        TrainMethod::Ranking { config } => {
+            let config = RankingConfig::read(config)?;
+            let world = join("ranking", &config)?;
+            (ranking::run(&config, &*world)?, world)
+        }
+        TrainMethod::Grpo { config } => {
+            let config = ScoringConfig::read(config)?;
+            let world = join("grpo", &config)?;
+            (scoring::run(&config, &*world)?, world)
         }
     };
     finish(&folder, &*world)

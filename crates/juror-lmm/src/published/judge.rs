@@ -4,7 +4,7 @@
 //! adds nothing to it. Nor do they name distortions. Their errors are not calibrated; the spread of the level
 //! probabilities stands for it, and for a written score the width of VQAThinker's regression reward.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use juror_media::{Rgb, Video};
@@ -12,7 +12,7 @@ use juror_media::{Rgb, Video};
 use super::motion::{Clips, FILE as MOTION_FILE, squeeze};
 use super::{Family, OpenOptions, Published, VideoTokens, memory};
 use crate::answer::Reading;
-use crate::chosen::choose;
+use crate::chosen::{Chosen, choose};
 use crate::error::{Error, Result};
 use crate::judge::{
     Features, JudgeOptions, Lmm, ModelInfo, PairJudgement, ScoreJudgement, WatchOptions, Watched,
@@ -22,6 +22,9 @@ use crate::nano::Nano;
 
 /// Tokens of a written score with its reasons, and of the reasons of a comparison: as VQAThinker is tested.
 const MAX_NEW_TOKENS: usize = 1024;
+
+/// A pixel that is about zero once it is normalised: ImageNet's mean.
+const BLANK: [u8; 3] = [124, 116, 104];
 
 /// Standard deviation of a written score's error in points: the sigma of VQAThinker's bell-shaped reward.
 const WRITTEN_SCORE_SD: f64 = 0.5;
@@ -33,6 +36,14 @@ const WRITTEN_SCORE_SD: f64 = 0.5;
 /// A family that is not supported; whatever is missing or does not fit, by name; more memory than there is; options that
 /// nano does not have.
 pub fn open_folder(folder: &Path, name: Option<&str>, options: &OpenOptions) -> Result<Box<dyn Lmm>> {
+    if let Some(base) = adapted(folder)? {
+        if options.adapter.is_some() {
+            return Err(Error::Input(format!("{} is an adapter already; give one only", folder.display())));
+        }
+        let own = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let options = OpenOptions { adapter: Some(folder.to_owned()), ..options.clone() };
+        return open_folder(&base, name.or(own.as_deref()), &options);
+    }
     if family(folder)?.is_none() {
         options.check_nano()?;
         return Ok(Box::new(Nano::from_folder(folder)?));
@@ -43,6 +54,28 @@ pub fn open_folder(folder: &Path, name: Option<&str>, options: &OpenOptions) -> 
     let mut published = Published::open(folder, options)?;
     name.clone_into(&mut published.info.name);
     Ok(Box::new(published))
+}
+
+/// The checkpoint that an adapter's folder is for, by its `adapter_config.json`; `None` where the folder holds a whole model.
+///
+/// # Errors
+/// A configuration that cannot be read, or does not say, or names a folder that is not there.
+fn adapted(folder: &Path) -> Result<Option<PathBuf>> {
+    let path = folder.join("adapter_config.json");
+    if folder.join("config.json").exists() || !path.exists() {
+        return Ok(None);
+    }
+    let config: serde_json::Value = crate::config::read(&path)?;
+    let base = config.get("base_model_name_or_path").and_then(serde_json::Value::as_str).unwrap_or_default();
+    if !Path::new(base).join("config.json").exists() {
+        return Err(Error::Checkpoint {
+            message: format!(
+                "an adapter of `{base}`, which is no folder here: open its checkpoint, and give this as --adapter"
+            ),
+            path: folder.to_owned(),
+        });
+    }
+    Ok(Some(PathBuf::from(base)))
 }
 
 /// The published family of a folder; `None` for a trained nano.
@@ -66,7 +99,65 @@ fn motion_clips(video: &Video, options: &WatchOptions, progress: &dyn Fn(f64)) -
     Ok((clips, chosen.pictures))
 }
 
+/// The frames of a video that a checkpoint looks at.
+pub struct Frames {
+    chosen: Chosen,
+    /// For W2S-VQA's motion features.
+    clips: Option<(Clips, Vec<Rgb>)>,
+}
+
+impl Frames {
+    /// The same frames in another order; `None` shows a blank one (VQAThinker's perturbations). W2S-VQA's motion features stay.
+    #[must_use]
+    pub fn reordered(&self, order: &[Option<usize>]) -> Self {
+        let pictures = &self.chosen.pictures;
+        let blank = |picture: &Rgb| {
+            Rgb::new(picture.width(), picture.height(), BLANK.repeat(picture.width() * picture.height()))
+        };
+        let shown = |at: &Option<usize>| match at.and_then(|at| pictures.get(at)) {
+            Some(picture) => picture.clone(),
+            None => blank(&pictures[0]).unwrap_or_else(|_| pictures[0].clone()),
+        };
+        let chosen = Chosen { pictures: order.iter().map(shown).collect(), ..self.chosen.clone() };
+        Self { chosen, clips: self.clips.clone() }
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.chosen.pictures.len()
+    }
+}
+
 impl Published {
+    /// Decodes the frames of a video that this checkpoint looks at.
+    ///
+    /// # Errors
+    /// A video that cannot be decoded or is too short.
+    pub fn frames(&self, video: &Video, options: &WatchOptions, progress: &dyn Fn(f64)) -> Result<Frames> {
+        let video = video.clone().with_threads(options.threads);
+        let select = |total, fps| self.network.select_frames(total, fps, options.frames);
+        let share = if self.network.motion_tower().is_some() { 0.5 } else { 1.0 };
+        let chosen = choose(&video, options, select, &Ok, &|done| progress(share * done))?;
+        let clips = match self.network.motion_tower() {
+            Some(_) => Some(motion_clips(&video, options, &|done| progress(share + share * done))?),
+            None => None,
+        };
+        Ok(Frames { chosen, clips })
+    }
+
+    /// The tokens of a video's frames.
+    ///
+    /// # Errors
+    /// Frames that the family cannot take.
+    pub fn look(&self, frames: &Frames) -> Result<VideoTokens> {
+        let tokens = self.network.look(&frames.chosen.pictures, &frames.chosen.clock_secs)?;
+        match &frames.clips {
+            Some((clips, pictures)) => self.network.with_motion(tokens, clips, pictures),
+            None => Ok(tokens),
+        }
+    }
+
     fn video<'w>(&self, watched: &'w Watched) -> Result<&'w VideoTokens> {
         match &watched.features {
             Features::Published(tokens) => Ok(tokens),
@@ -86,20 +177,11 @@ impl Lmm for Published {
 
     fn watch(&self, video: &mut Video, options: &WatchOptions, progress: &dyn Fn(f64)) -> Result<Watched> {
         let started = Instant::now();
-        let video = video.clone().with_threads(options.threads);
-        let select = |total, fps| self.network.select_frames(total, fps, options.frames);
-        let share = if self.network.motion_tower().is_some() { 0.5 } else { 1.0 };
-        let chosen = choose(&video, options, select, &Ok, &|done| progress(share * done))?;
-        let clips = match self.network.motion_tower() {
-            Some(_) => Some(motion_clips(&video, options, &|done| progress(share + share * done))?),
-            None => None,
-        };
+        let frames = self.frames(video, options, progress)?;
         let decode_secs = started.elapsed().as_secs_f64();
         let started = Instant::now();
-        let mut tokens = self.network.look(&chosen.pictures, &chosen.clock_secs)?;
-        if let Some((clips, frames)) = clips {
-            tokens = self.network.with_motion(tokens, &clips, &frames)?;
-        }
+        let tokens = self.look(&frames)?;
+        let chosen = frames.chosen;
         let mut warnings = video.info().warnings.clone();
         warnings.extend(chosen.warnings);
         if self.network.lacks_motion() {

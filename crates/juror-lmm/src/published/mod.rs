@@ -16,7 +16,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-pub use judge::{family, open_folder};
+pub use judge::{Frames, family, open_folder};
 pub use network::{Network, VideoTokens};
 pub use open::{OpenOptions, Processor};
 
@@ -178,8 +178,21 @@ impl Published {
     }
 
     fn prefill(&self, text: &str, videos: &[&VideoTokens]) -> Result<Prefill> {
-        let batch = Batch { ids: vec![self.tokenizer.encode(text)?], pads: vec![0] };
-        self.network.prefill(&batch, self.placeholder, videos)
+        self.prefill_ids(&[self.tokenizer.encode(text)?], videos)
+    }
+
+    /// What the decoder reads: prompts as tokens, padded on the left, and the videos that stand in them, in order.
+    ///
+    /// # Errors
+    /// Placeholders and tokens of videos that differ in number.
+    pub fn prefill_ids(&self, prompts: &[Vec<u32>], videos: &[&VideoTokens]) -> Result<Prefill> {
+        // What pads is masked, and passed over where visual places are sought.
+        self.network.prefill(&Batch::left_padded(prompts, self.stop_ids[1]), self.placeholder, videos)
+    }
+
+    /// The tokens that end an answer; the first ends a message.
+    pub fn stop_ids(&self) -> &[u32] {
+        &self.stop_ids
     }
 
     /// The prompt that asks for a score of a video.

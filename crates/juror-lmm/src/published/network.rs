@@ -59,6 +59,15 @@ impl Network {
         }
     }
 
+    pub(super) fn set_decoder(&mut self, decoder: Decoder) {
+        match &mut self.model {
+            Model::InternVl3 { model, .. } => model.language_model = decoder,
+            Model::Llava { model, .. } => model.language_model = decoder,
+            Model::Qwen25 { model, .. } => model.language_model = decoder,
+            Model::Qwen3 { model, .. } => model.language_model = decoder,
+        }
+    }
+
     /// Unbroken runs of places that a video takes in a prompt: Qwen3-VL tells the time before every slice.
     pub fn runs(&self, video: &VideoTokens) -> usize {
         match self.model {

@@ -16,6 +16,7 @@ use super::{Family, Published};
 use crate::answer::ScoreRule;
 use crate::checkpoint::{Checkpoint, Layout, canonical, describe};
 use crate::config::{check, check_sizes};
+use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::internvl3::{self, InternVl3};
 use crate::judge::ModelInfo;
@@ -26,7 +27,7 @@ use crate::qwen3_vl::{self, Qwen3Vl};
 use crate::slowfast;
 use crate::template::{ChatTemplate, published};
 use crate::tokenizer::Tokenizer;
-use crate::weights::Weights;
+use crate::weights::{Adapter, Weights};
 
 /// Where arithmetic runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -177,6 +178,8 @@ struct Loader {
     precision: WeightPrecision,
     dtype: DType,
     device: Device,
+    /// Under training.
+    training: Option<Arc<Adapter>>,
 }
 
 impl Loader {
@@ -201,9 +204,10 @@ impl Loader {
     fn build<M>(&self, layout: Layout, load: impl Fn(Weights) -> Result<M>) -> Result<(M, Vec<String>)> {
         let unused = self.checkpoint.require(&describe(|vb| load(vb.into()))?, layout)?;
         let tensors = self.checkpoint.var_builder(layout, self.dtype, &self.device);
-        let weights = match self.device {
-            Device::Cpu => Weights::packed(tensors, self.precision),
-            _ => tensors.into(),
+        let weights = match (&self.training, &self.device) {
+            (Some(adapter), _) => Weights::adapted(tensors, adapter.clone()),
+            (None, Device::Cpu) => Weights::packed(tensors, self.precision),
+            (None, _) => tensors.into(),
         };
         Ok((load(weights)?, unused))
     }
@@ -215,6 +219,41 @@ impl Published {
     /// # Errors
     /// Whatever is missing or does not fit, by name; a device that is not there.
     pub fn open(folder: &Path, options: &OpenOptions) -> Result<Self> {
+        Self::open_with(folder, options, None)
+    }
+
+    /// Opens a checkpoint folder to train: `adapter` is put on its decoder, all else is frozen. Gives the judge, who computes
+    /// without gradients by whatever the adapter has learnt so far, and the decoder to train, on the same memory.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`]; a precision that is not trained in; a target that no layer of the decoder is called by.
+    pub fn open_to_train(
+        folder: &Path,
+        options: &OpenOptions,
+        adapter: Arc<Adapter>,
+    ) -> Result<(Self, Decoder)> {
+        let precision = options.precision()?;
+        if precision.is_integer() {
+            let message = format!("precision {precision} is not for training; allowed are f32, bf16 and f16");
+            return Err(Error::Input(message));
+        }
+        let mut opened = Self::open_with(folder, options, Some(adapter.clone()))?;
+        let adapted = adapter.params.tensors();
+        for target in &adapter.config.target_modules {
+            if !adapted.keys().any(|name| name.contains(&format!("{target}.lora_A."))) {
+                return Err(Error::ConfigValue {
+                    key: "target_modules".into(),
+                    value: target.clone(),
+                    allowed: "names of linear layers in the decoder's layers, such as q_proj".into(),
+                });
+            }
+        }
+        let policy = opened.network.decoder().clone();
+        opened.network.set_decoder(policy.detached());
+        Ok((opened, policy))
+    }
+
+    fn open_with(folder: &Path, options: &OpenOptions, training: Option<Arc<Adapter>>) -> Result<Self> {
         let family = Family::detect(folder)?;
         check_sizes(&crate::config::read(&folder.join("config.json"))?)?;
         let (precision, dtype) = (options.precision()?, options.dtype()?);
@@ -224,7 +263,8 @@ impl Published {
             checkpoint = checkpoint.with_adapter(adapter)?;
         }
         let tokenizer = Tokenizer::open(folder)?;
-        let loader = Loader { checkpoint: Arc::new(checkpoint), precision, dtype, device: device.clone() };
+        let loader =
+            Loader { checkpoint: Arc::new(checkpoint), precision, dtype, device: device.clone(), training };
         let (model, unused, default_template, placeholder) = load(family, folder, &loader, &tokenizer)?;
         // InternVL's own conversation template is Python code; its checkpoints' Jinja templates know no default message.
         let own = if family == Family::InternVl3 { None } else { ChatTemplate::open(folder)? };

@@ -7,15 +7,17 @@
 //! Where a question brings its [`disturbed`](Question::disturbed) copy, the temporal reward samples that too, as a
 //! baseline without gradient.
 //!
-//! Left out: prompts with positions in three axes (Qwen2.5-VL, Qwen3-VL), gradients into the visual tower.
+//! Left out: gradients into the visual tower.
 
 use super::{Actor, Forward, GrpoConfig, Rollout, token_statistics};
 use crate::rewards::{Answer, Group, Rewards, Table, TemporalConsistency, Truth};
 use anyhow::{Context, Result};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use juror_lmm::decoder::Decoder;
-use juror_lmm::generate::{Options, completion_logits, generate};
-use juror_lmm::sequence::{Batch, Prefill};
+use juror_lmm::generate::{Options, generate, training_logits};
+use juror_lmm::published::VideoTokens;
+use juror_lmm::sequence::Prefill;
+use juror_nn::recompute::Tape;
 use rand_chacha::ChaCha8Rng;
 
 /// One prompt.
@@ -25,8 +27,8 @@ pub struct Question {
     pub id: String,
     /// Tokens, placeholders included.
     pub ids: Vec<u32>,
-    /// What stands in the placeholders, `[places, hidden]`.
-    pub visual: Option<Tensor>,
+    /// What stands in the placeholders.
+    pub videos: Vec<VideoTokens>,
     /// What is known of the answer.
     pub truth: Truth,
     /// The same question about the same video with its frames out of order (`rewards::Perturbation`).
@@ -38,6 +40,9 @@ pub type QuestionSource<'a> = Box<dyn Fn(usize, &mut ChaCha8Rng) -> Result<Vec<Q
 
 /// Turns tokens to text.
 pub type Detokenise<'a> = Box<dyn Fn(&[u32]) -> Result<String> + 'a>;
+
+/// Makes what a decoder reads of prompts as tokens and the videos that stand in them.
+pub type MakePrefill<'a> = Box<dyn Fn(&[Vec<u32>], &[&VideoTokens]) -> Result<Prefill> + 'a>;
 
 /// The policy, what it is asked and what it is rewarded for.
 pub struct DecoderActor<'a> {
@@ -58,34 +63,33 @@ pub struct DecoderActor<'a> {
     pub temporal: Option<TemporalConsistency>,
     /// Tokens that end a completion.
     pub stop_ids: Vec<u32>,
-    /// The token that visual tokens replace.
-    pub placeholder: u32,
-    /// The token that pads on the left.
-    pub pad: u32,
+    /// Pads prompts and puts videos in.
+    pub prefill: MakePrefill<'a>,
+    /// Whether layers are run again in the backward pass instead of keeping what they computed.
+    pub gradient_checkpointing: bool,
 }
 
 impl DecoderActor<'_> {
     /// The prompts, each `times` over.
-    fn prefill(&self, decoder: &Decoder, questions: &[Question], times: usize) -> Result<Prefill> {
+    fn prefill(&self, questions: &[Question], times: usize) -> Result<Prefill> {
         let repeated = || questions.iter().flat_map(|q| std::iter::repeat_n(q, times));
         let rows: Vec<Vec<u32>> = repeated().map(|q| q.ids.clone()).collect();
-        let visual: Vec<&Tensor> = repeated().filter_map(|q| q.visual.as_ref()).collect();
-        let visual = if visual.is_empty() { None } else { Some(Tensor::cat(&visual, 0)?) };
-        let batch = Batch::left_padded(&rows, self.pad);
-        Ok(Prefill::plain(decoder, &batch, self.placeholder, visual.as_ref(), &Device::Cpu)?)
+        let videos: Vec<&VideoTokens> = repeated().flat_map(|q| &q.videos).collect();
+        (self.prefill)(&rows, &videos)
     }
 
     /// Log-probabilities and entropies of rollouts, `[rows, longest]`.
-    fn read(
+    fn read<'d>(
         &self,
-        decoder: &Decoder,
+        decoder: &'d Decoder,
+        tape: Option<&mut Tape<'d>>,
         questions: &[Question],
         rollouts: &[Rollout],
         temperature: f64,
     ) -> Result<(Tensor, Tensor)> {
-        let prefill = self.prefill(decoder, questions, rollouts.len() / questions.len().max(1))?;
+        let prefill = self.prefill(questions, rollouts.len() / questions.len().max(1))?;
         let completions: Vec<Vec<u32>> = rollouts.iter().map(|r| r.tokens.clone()).collect();
-        let (logits, targets) = completion_logits(decoder, &prefill, &completions)?;
+        let (logits, targets) = training_logits(tape, decoder, &prefill, &completions, false)?;
         Ok(token_statistics(&logits, &targets, temperature)?)
     }
 }
@@ -125,7 +129,7 @@ impl Actor for DecoderActor<'_> {
                 self.stop_ids.clone(),
             )
         };
-        let prefill = self.prefill(self.sampler, prompts, 1)?;
+        let prefill = self.prefill(prompts, 1)?;
         let completions = generate(self.sampler, &prefill, &options, |_, _, _| ())?;
         let rollout = |completion: juror_lmm::generate::Completion| {
             let written = completion.tokens.len() - usize::from(completion.stopped);
@@ -159,14 +163,15 @@ impl Actor for DecoderActor<'_> {
         rollouts: &[Rollout],
         _advantages: &[f64],
         temperature: f64,
-    ) -> Result<Forward> {
-        let (logps, entropies) = self.read(self.policy, prompts, rollouts, temperature)?;
-        Ok(Forward { logps, entropies, coupled: None, terms: Vec::new() })
+    ) -> Result<Forward<'_>> {
+        let mut tape = self.gradient_checkpointing.then(Tape::new);
+        let (logps, entropies) = self.read(self.policy, tape.as_mut(), prompts, rollouts, temperature)?;
+        Ok(Forward { logps, entropies, coupled: None, terms: Vec::new(), tape })
     }
 
     fn reference(&self, prompts: &[Question], rollouts: &[Rollout], temperature: f64) -> Result<Tensor> {
         let reference = self.reference.context("beta is above 0, but there is no reference")?;
-        Ok(self.read(reference, prompts, rollouts, temperature)?.0.detach())
+        Ok(self.read(reference, None, prompts, rollouts, temperature)?.0.detach())
     }
 
     fn describe(&self, prompt: &Question) -> serde_json::Value {

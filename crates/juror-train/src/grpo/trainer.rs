@@ -26,6 +26,7 @@ use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use juror_nn::collective::Collective;
 use juror_nn::params::Params;
+use juror_nn::recompute::Tape;
 use juror_nn::rng;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -46,7 +47,7 @@ pub struct Rollout {
 }
 
 /// What one forward pass over given completions yields.
-pub struct Forward {
+pub struct Forward<'a> {
     /// Log-probabilities `[rows, longest completion]`, with gradient; places behind a completion may hold anything.
     pub logps: Tensor,
     /// Entropies of the same shape.
@@ -55,6 +56,8 @@ pub struct Forward {
     pub coupled: Option<Tensor>,
     /// Its terms, for the log.
     pub terms: Vec<(&'static str, f64)>,
+    /// What runs layers again in the backward pass, where their graphs were not kept.
+    pub tape: Option<Tape<'a>>,
 }
 
 /// A policy with its prompts and rewards. Rollouts of a prompt stand side by side, `num_generations` each.
@@ -103,7 +106,7 @@ pub trait Actor {
         rollouts: &[Rollout],
         advantages: &[f64],
         temperature: f64,
-    ) -> Result<Forward>;
+    ) -> Result<Forward<'_>>;
 
     /// Log-probabilities under the frozen reference, `[rows, longest]`; asked for only where `beta` is above 0.
     ///
@@ -272,7 +275,10 @@ fn iterate<A: Actor>(config: &GrpoConfig, actor: &A, round: &mut Round<A::Prompt
         if round.old[at].is_none() && config.num_iterations > 1 {
             round.old[at] = Some(forward.logps.detach());
         }
-        let more = loss.backward()?;
+        let more = match forward.tape {
+            Some(tape) => tape.backward(&loss)?,
+            None => loss.backward()?,
+        };
         match &mut grads {
             Some(grads) => grads.extend(more)?,
             None => grads = Some(more),

@@ -279,7 +279,7 @@ impl Actor for NanoActor<'_> {
         rollouts: &[Rollout],
         advantages: &[f64],
         temperature: f64,
-    ) -> Result<Forward> {
+    ) -> Result<Forward<'_>> {
         let read = self.read(&self.policy, prompts, rollouts, temperature)?;
         let k = rollouts.len() / prompts.len().max(1);
         let last = rollouts.iter().enumerate().map(|(row, r)| (row, r.tokens.len().saturating_sub(1)));
@@ -291,7 +291,13 @@ impl Actor for NanoActor<'_> {
             advantages,
         };
         let (coupled, terms) = coupled_loss(&self.coupling, &margins)?;
-        Ok(Forward { logps: read.logps, entropies: read.entropies, coupled: Some(coupled), terms })
+        Ok(Forward {
+            logps: read.logps,
+            entropies: read.entropies,
+            coupled: Some(coupled),
+            terms,
+            tape: None,
+        })
     }
 
     fn reference(&self, prompts: &[Pair], rollouts: &[Rollout], temperature: f64) -> Result<Tensor> {
