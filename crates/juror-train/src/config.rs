@@ -20,7 +20,11 @@ pub struct SftConfig {
     pub seed: u64,
     /// Where the distorted versions come from.
     pub data: DataConfig,
-    /// Bodies trained apart, from seeds of their own; the model is their mean.
+    /// Folders of finished models whose bodies join those that are trained, before them; the first gives the decoder that is trained
+    /// on, and the tokenizer.
+    #[serde(default)]
+    pub joined: Vec<PathBuf>,
+    /// Bodies trained apart, from seeds of their own; the model is the mean of all.
     #[serde(default = "one")]
     pub bodies: usize,
     /// Ranking, regression and attribution by each body.
@@ -44,11 +48,18 @@ pub struct Shrinkage {
     pub contrast: f64,
     /// On the decoder's correction of the margin.
     pub correction: f64,
+    /// On the temporal penalties of rank and score logit.
+    #[serde(default = "whole")]
+    pub temporal: [f64; 2],
+}
+
+fn whole() -> [f64; 2] {
+    [1.0; 2]
 }
 
 impl Default for Shrinkage {
     fn default() -> Self {
-        Self { contrast: 1.0, correction: 1.0 }
+        Self { contrast: 1.0, correction: 1.0, temporal: whole() }
     }
 }
 
@@ -254,6 +265,9 @@ impl SftConfig {
             self.bodies
         );
         from_zero("shrinkage.contrast", self.shrinkage.contrast)?;
+        for gain in self.shrinkage.temporal {
+            from_zero("shrinkage.temporal", gain)?;
+        }
         from_zero("shrinkage.correction", self.shrinkage.correction)
     }
 }

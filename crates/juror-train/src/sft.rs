@@ -6,8 +6,8 @@
 //! RUN/model/                    config.json, model.safetensors (f16), tokenizer.json: opens with --model; MODEL_CARD.md
 //! ```
 //!
-//! Every `HOLD_OUT`-th content is kept from training; the sizes of margins are fitted to them where the weights are shrunk
-//! (`shrink.rs`), and the errors of margins and scores on them become the model's calibration. Several processes ([`Collective`]) share the run's folder: each observes its share of the sources, and
+//! Bodies of finished models (`joined`) may stand before those that are trained. Every `HOLD_OUT`-th content is kept from training; the
+//! sizes of margins are fitted to them (`shrink.rs`), and the errors of margins and scores on them become the model's calibration. Several processes ([`Collective`]) share the run's folder: each observes its share of the sources, and
 //! only the first writes the model.
 
 use crate::card::Card;
@@ -17,8 +17,8 @@ use crate::data::sources::{self, Source};
 use crate::engine::Stage;
 use crate::validate::{Report, measure_and_calibrate};
 use crate::{body, decoder, shrink};
-use anyhow::{Context, Result};
-use candle_core::{Device, Tensor};
+use anyhow::{Context, Result, ensure};
+use candle_core::{DType, Device, Tensor};
 use juror_lmm::nano::{Ensemble, Nano, NanoConfig, Voice};
 use juror_nn::collective::Collective;
 use juror_nn::params::{Params, Precision, save_tensors};
@@ -33,21 +33,38 @@ const HOLD_OUT: usize = 16;
 /// # Errors
 /// When a stage fails; what it had saved is used by the next run.
 pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
-    let model = NanoConfig { bodies: config.bodies, ..NanoConfig::default() };
+    let joined = config.joined.iter().map(|folder| Joined::read(folder)).collect::<Result<Vec<_>>>()?;
+    let own = NanoConfig { bodies: config.bodies, ..NanoConfig::default() };
+    let others: usize = joined.iter().map(|other| other.config.bodies).sum();
+    let model =
+        NanoConfig { bodies: others + own.bodies, temporal_gain: config.shrinkage.temporal, ..own.clone() };
     let sources = sources::list(&config.data, config.seed)?;
     let all = prepare_groups(&config.data, &model, &sources, &groups::folder(&config.run_dir), world)?;
     let (training, held_out) = hold_out(all);
 
     let (body_dir, decoder_dir) = (config.run_dir.join("body"), config.run_dir.join("decoder"));
     let stage = Stage { dir: &body_dir, seed: config.seed, world, start: None };
-    let mut weights = body::train(&config.body, &model, &training, &stage)?;
+    let mut weights = Ensemble::moved(body::train(&config.body, &own, &training, &stage)?, others);
+    shrink::contrasts(config.shrinkage, &mut weights, others..model.bodies)?;
+    let mut first = 0;
+    for other in &joined {
+        weights.extend(Ensemble::moved(other.weights.clone(), first));
+        first += other.config.bodies;
+    }
     let frozen = Ensemble::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;
     let library = decoder::Library::new(&frozen, &training);
-    let tokenizer = decoder::train_tokenizer(&library, model.vocab_size, config.seed)?;
+    let tokenizer = match joined.first() {
+        Some(other) => other.tokenizer.clone(),
+        None => decoder::train_tokenizer(&library, model.vocab_size, config.seed)?,
+    };
     let voice = Voice::from_bytes(tokenizer.as_bytes())?;
-    let stage = Stage { dir: &decoder_dir, ..stage };
+    let start = joined.first().map(|other| &other.weights);
+    let stage = Stage { dir: &decoder_dir, start, ..stage };
     weights.extend(decoder::train(&config.language, &model, &library, &voice, &stage)?);
-    shrink::apply(config.shrinkage, &mut weights, &model, &held_out)?;
+    if joined.is_empty() {
+        shrink::correction(config.shrinkage, &mut weights)?;
+    }
+    shrink::fit_margins(&mut weights, &model, &held_out)?;
     let folder = config.run_dir.join("model");
     if !world.is_first() {
         return Ok(folder);
@@ -66,6 +83,37 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     };
     card.write(&folder)?;
     Ok(folder)
+}
+
+/// A finished model whose bodies join. What `[shrinkage]` does to weights was done to these.
+struct Joined {
+    config: NanoConfig,
+    weights: BTreeMap<String, Tensor>,
+    tokenizer: String,
+}
+
+impl Joined {
+    fn read(folder: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let config: NanoConfig = serde_json::from_str(&read("config.json")?)
+            .with_context(|| format!("in {}", folder.display()))?;
+        // Opened as a whole, so that what does not fit is told; then by name.
+        Nano::from_folder(folder)?;
+        let own = NanoConfig::default();
+        let same = NanoConfig {
+            bodies: own.bodies,
+            temporal_gain: own.temporal_gain,
+            calibration: own.calibration,
+            ..config.clone()
+        };
+        ensure!(same == own, "{}: its sizes are not those of a model trained here", folder.display());
+        let weights = candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu)?;
+        let weights = weights.into_iter().map(|(name, t)| Ok((name, t.to_dtype(DType::F32)?)));
+        Ok(Self { config, weights: weights.collect::<Result<_>>()?, tokenizer: read("tokenizer.json")? })
+    }
 }
 
 /// The groups of `sources`, made where they are not in `dir` yet: each rank makes its share, then all open all.

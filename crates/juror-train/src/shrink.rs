@@ -1,6 +1,6 @@
-//! Shrinking what training is too sure of: the contrast of two videos and the decoder's correction of the margin grow to fit contents
-//! that are known, and on others push margins about. Their last layers are multiplied by factors of the configuration; then the
-//! two numbers that turn rank logits `r` into points,
+//! Shrinking what training is too sure of: the contrast of two videos, the decoder's correction of the margin and the temporal penalties
+//! fit contents that are known, and on others push margins about. Last layers are multiplied by factors of the configuration; that
+//! of the temporal penalties becomes `temporal_gain` of the model. In the end the two numbers that turn rank logits `r` into points,
 //!
 //! ```text
 //! margin = 4 (sigmoid(s rA + t) - sigmoid(s rB + t))
@@ -17,6 +17,7 @@ use candle_core::{Device, Tensor};
 use juror_lmm::nano::{Ensemble, NanoConfig};
 use juror_nn::params::Params;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 const SCALE: &str = "decoder.margin_scale";
 const OFFSET: &str = "decoder.margin_offset";
@@ -26,32 +27,53 @@ const STEPS: usize = 50;
 /// Rank logits of A and of B side by side, and how many points A is better.
 type Pair = (f64, f64, f64);
 
-/// Shrinks `weights` and fits the sizes of margins to `held_out`; factors of 1 leave everything as it is.
+/// Shrinks the contrasts of these bodies.
+///
+/// # Errors
+/// When a tensor is missing.
+pub(crate) fn contrasts(
+    shrinkage: Shrinkage,
+    weights: &mut BTreeMap<String, Tensor>,
+    bodies: Range<usize>,
+) -> Result<()> {
+    for body in bodies {
+        for part in ["place_contrast", "whole_contrast"] {
+            multiply(weights, &format!("{}.{part}.out.weight", Ensemble::path(body)), shrinkage.contrast)?;
+        }
+    }
+    Ok(())
+}
+
+/// Shrinks the decoder's correction.
+///
+/// # Errors
+/// When a tensor is missing.
+pub(crate) fn correction(shrinkage: Shrinkage, weights: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    for part in ["weight", "bias"] {
+        multiply(weights, &format!("decoder.margin_out.{part}"), shrinkage.correction)?;
+    }
+    Ok(())
+}
+
+fn multiply(weights: &mut BTreeMap<String, Tensor>, name: &str, factor: f64) -> Result<()> {
+    let shrunk = (tensor(weights, name)? * factor)?;
+    weights.insert(name.to_owned(), shrunk);
+    Ok(())
+}
+
+fn tensor(weights: &BTreeMap<String, Tensor>, name: &str) -> Result<Tensor> {
+    weights.get(name).cloned().with_context(|| format!("no `{name}` among the weights"))
+}
+
+/// Fits the sizes of margins to `held_out`; with no group there, they stay.
 ///
 /// # Errors
 /// When a tensor is missing or a group cannot be read.
-pub(crate) fn apply(
-    shrinkage: Shrinkage,
+pub(crate) fn fit_margins(
     weights: &mut BTreeMap<String, Tensor>,
     model: &NanoConfig,
     held_out: &[GroupFile],
 ) -> Result<()> {
-    if shrinkage == Shrinkage::default() {
-        return Ok(());
-    }
-    let tensor = |weights: &BTreeMap<String, Tensor>, name: &str| {
-        weights.get(name).cloned().with_context(|| format!("no `{name}` among the weights"))
-    };
-    let contrasts = (0..model.bodies).flat_map(|index| {
-        ["place_contrast", "whole_contrast"]
-            .map(|part| format!("{}.{part}.out.weight", Ensemble::path(index)))
-    });
-    let corrections = ["weight", "bias"].map(|part| format!("decoder.margin_out.{part}"));
-    let factors = contrasts.map(|name| (name, shrinkage.contrast));
-    for (name, factor) in factors.chain(corrections.map(|name| (name, shrinkage.correction))) {
-        let shrunk = (tensor(weights, &name)? * factor)?;
-        weights.insert(name, shrunk);
-    }
     if held_out.is_empty() {
         return Ok(());
     }

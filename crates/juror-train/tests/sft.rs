@@ -93,7 +93,7 @@ fn a_run_that_was_stopped_ends_in_the_same_bits() {
     // As a kill between two checkpoints of the body leaves it: the first is there, all that follows is not.
     std::fs::remove_dir_all(&model).unwrap();
     std::fs::remove_dir_all(dir.path().join("decoder")).unwrap();
-    let saved = checkpoints(&dir.path().join("body"));
+    let saved = checkpoints(&dir.path().join("body/0"));
     assert_eq!(saved.len(), 2, "{saved:?}");
     std::fs::remove_file(&saved[1]).unwrap();
     let again = sft::run(&config, &Single).unwrap();
@@ -119,4 +119,39 @@ fn an_unknown_key_is_named() {
     std::fs::write(&path, text).unwrap();
     let error = format!("{:#}", SftConfig::read(&path).unwrap_err());
     assert!(error.contains("sead") && error.contains("seed"), "{error}");
+}
+
+#[test]
+fn bodies_of_a_finished_model_join_those_that_are_trained() {
+    let [first, second] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+    let start = sft::run(&config(first.path()), &Single).unwrap();
+    let mut config = config(second.path());
+    (config.seed, config.bodies, config.language.steps) = (6, 2, 0);
+    config.joined = vec![start.clone()];
+    config.shrinkage.temporal = [0.5, 0.25];
+    let model = sft::run(&config, &Single).unwrap();
+    let nano = Nano::from_folder(&model).unwrap();
+    assert_eq!((nano.config().bodies, nano.config().temporal_gain), (3, [0.5, 0.25]));
+    let [before, after] = [&start, &model].map(|folder| {
+        candle_core::safetensors::load(folder.join("model.safetensors"), &candle_core::Device::Cpu).unwrap()
+    });
+    let read = |t: &candle_core::Tensor| {
+        t.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    // The sizes of margins are fitted anew.
+    for (name, tensor) in before.iter().filter(|(name, _)| !name.starts_with("decoder.margin_")) {
+        assert_eq!(read(tensor), read(&after[name]), "{name}");
+    }
+    let trained = |index: usize| read(&after[&format!("body.{index}.embed.weight")]);
+    assert!(trained(0) != trained(1) && trained(1) != trained(2));
+    let tokenizer = |folder: &Path| std::fs::read(folder.join("tokenizer.json")).unwrap();
+    assert_eq!(tokenizer(&start), tokenizer(&model));
+
+    let path = start.join("config.json");
+    let text = std::fs::read_to_string(&path)
+        .unwrap()
+        .replace("\"model_type\": \"nano\"", "\"model_type\": \"micro\"");
+    std::fs::write(&path, text).unwrap();
+    let error = format!("{:#}", sft::run(&config, &Single).unwrap_err());
+    assert!(error.contains("micro"), "{error}");
 }

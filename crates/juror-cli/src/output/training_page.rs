@@ -12,8 +12,8 @@ use super::chart::{escaped, lines};
 
 /// Rollouts shown, the newest.
 const ROLLOUTS: usize = 16;
-/// Stages of a run lie so deep in its folder: `decoder`, `stage-1/body`.
-const DEPTH: usize = 2;
+/// Stages of a run lie so deep in its folder: `decoder`, `body/0`, `stage-1/body/0`.
+const DEPTH: usize = 3;
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;color:#222;max-width:80rem;margin:2rem auto;padding:0 1rem}\
 table{border-collapse:collapse}th,td{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}\
@@ -34,10 +34,10 @@ pub fn page(folder: &Path) -> anyhow::Result<String> {
         draw_stage(&name, &log::read(&stage.join("log.jsonl"))?, &mut body);
         draw_rollouts(&stage.join("rollouts.jsonl"), &mut body)?;
     }
-    let card = folder.join("model/MODEL_CARD.md");
-    if card.exists() {
+    let cards = ["model", "adapter"].map(|finished| folder.join(finished).join("MODEL_CARD.md"));
+    if let Some(card) = cards.iter().find(|card| card.exists()) {
         let text =
-            std::fs::read_to_string(&card).with_context(|| format!("cannot read {}", card.display()))?;
+            std::fs::read_to_string(card).with_context(|| format!("cannot read {}", card.display()))?;
         // Writing to a `String` cannot fail.
         let _ = writeln!(body, "<h2>Model card</h2>\n<pre>{}</pre>", escaped_lines(&text));
     }

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Ran, juror, names, run, text};
+use crate::support::{Ran, ffmpeg, juror, names, render, run, text};
+use crate::tiny::checkpoint;
 
 /// A configuration of two tiny scenes, written to `folder`; `replace` changes lines by their beginning.
 fn config(folder: &Path, run_dir: &str, replace: &[(&str, &str)]) -> PathBuf {
@@ -137,7 +138,7 @@ fn two_processes_train_what_one_does() {
     assert_eq!((first.code, second.code), (0, 0), "{}\n{}", first.stderr, second.stderr);
     assert_eq!(first.stdout.trim(), text(&folder.path().join("both/model")));
     assert_eq!((second.stdout.as_str(), second.stderr.as_str()), ("", ""), "only the first talks");
-    for stage in ["body", "decoder"] {
+    for stage in ["body/0", "decoder"] {
         let [one, two] = ["alone", "both"].map(|run| folder.path().join(run).join(stage));
         assert_eq!(left_by(&one), left_by(&two));
         assert_alike(&one, &two);
@@ -196,7 +197,7 @@ fn two_processes_train_what_one_does() {
     let ran = run(juror().args(["train", "report", text(folder.path())]));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
-    assert!(page.contains("<h2>both/body</h2>") && page.contains("<h2>flat/decoder</h2>"));
+    assert!(page.contains("<h2>both/body/0</h2>") && page.contains("<h2>flat/decoder</h2>"));
     let ran = run(juror().args(["train", "report", text(&folder.path().join("alone/groups"))]));
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("no training has logged anything"), "{}", ran.stderr);
@@ -229,6 +230,43 @@ fn a_configuration_that_is_wrong_says_where_and_what_would_be_right() {
 }
 
 #[test]
+fn an_adapter_is_trained_on_pairs_and_judges() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = checkpoint("internvl3");
+    let [sharp, dark] = ["sharp.mkv", "dark.mkv"].map(|name| folder.path().join(name));
+    render("96x64", "-t 0.5 -crf 12", &sharp);
+    ffmpeg(&["-i", text(&sharp)], "-vf lutyuv=y=val/2 -c:v libx264 -crf 12", &dark);
+    let pairs = folder.path().join("pairs.jsonl");
+    std::fs::write(&pairs, "{\"a\":\"sharp.mkv\",\"b\":\"dark.mkv\",\"level\":\"superior\"}\n").unwrap();
+    let config = folder.path().join("ranking.toml");
+    let write = |steps: &str| {
+        let text = format!(
+            "run_dir = {:?}\nseed = 1\npairs = {pairs:?}\nvalidation = {pairs:?}\n[student]\ncheckpoint = {:?}\nframes = 2\n\
+             [lora]\nr = 2\nlora_alpha = 4.0\ntarget_modules = [\"q_proj\"]\n[training]\n{steps} = 2\n",
+            folder.path().join("run"),
+            checkpoint.path()
+        );
+        std::fs::write(&config, text).unwrap();
+        run(&mut train("ranking", &config))
+    };
+    let ran = write("step");
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("unknown key `step`; did you mean `steps`?"), "{}", ran.stderr);
+    let ran = write("steps");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let adapter = folder.path().join("run/adapter");
+    assert_eq!(ran.stdout.trim(), text(&adapter));
+    let page = std::fs::read_to_string(folder.path().join("run/report.html")).unwrap();
+    assert!(page.contains("adapter-training") && page.contains("A LoRA adapter of"), "{page}");
+    let ran = run(juror()
+        .args(["compare", "--no-rationale", "--frames", "2", "--format", "json", "--model"])
+        .args([&adapter, &sharp, &dark]));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let record: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(record["margin"].is_number(), "{record}");
+}
+
+#[test]
 fn what_goes_wrong_at_work_costs_no_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let steps =
@@ -238,7 +276,7 @@ fn what_goes_wrong_at_work_costs_no_checkpoint() {
     let ran = run(&mut train("sft", &config(folder.path(), "run", &wild)));
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
     assert!(ran.stderr.contains("error: body: the ") && ran.stderr.contains("is kept"), "{}", ran.stderr);
-    let body = folder.path().join("run/body");
+    let body = folder.path().join("run/body/0");
     assert!(names(&body).iter().any(|name| name.ends_with(".safetensors")), "{:?}", names(&body));
 
     // A disk that takes the log, but no checkpoint.
@@ -311,7 +349,7 @@ fn a_judge_improves_stage_by_stage_and_resumes() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(read("stage-2/model/model.safetensors") == second, "the same bits");
     assert!(String::from_utf8(read("model/MODEL_CARD.md")).unwrap().contains("| stage 2 |"));
-    assert!(String::from_utf8(read("report.html")).unwrap().contains("<h2>stage-2/body</h2>"));
+    assert!(String::from_utf8(read("report.html")).unwrap().contains("<h2>stage-2/body/0</h2>"));
 }
 
 #[test]

@@ -1,17 +1,20 @@
 //! Several bodies trained apart, as one: errors that each makes on contents it has not seen cancel in their mean (deep ensembles,
 //! Lakshminarayanan et al. 2017).
 //!
-//! Logits and contrasts are the means of the members'. The decoder reads the views of the first, since hidden features of
+//! Logits and contrasts are the means of the members', the temporal penalties times `temporal_gain`: on contents whose own motion is
+//! uneven, some of a penalty is a false alarm that comes and goes with compression. The decoder reads the views of the first, since hidden features of
 //! networks trained apart have no common axes; the verdict that it reads is the mean's. Leaves out: how far the members disagree.
 
 use super::body::{Body, BodyOutput, Numbers, Sides, Views};
 use super::config::NanoConfig;
 use candle_core::{D, Result, Tensor};
 use juror_nn::params::Params;
+use std::collections::BTreeMap;
 
 /// The bodies of a model.
 pub struct Ensemble {
     members: Vec<Body>,
+    temporal_gain: [f64; 2],
 }
 
 impl Ensemble {
@@ -21,13 +24,26 @@ impl Ensemble {
         format!("body.{index}")
     }
 
+    /// The same weights with every body `by` places later.
+    #[must_use]
+    pub fn moved(weights: BTreeMap<String, Tensor>, by: usize) -> BTreeMap<String, Tensor> {
+        let renamed = |name: String| {
+            let place = name.strip_prefix("body.").and_then(|rest| rest.split_once('.'));
+            match place.and_then(|(index, rest)| Some((index.parse::<usize>().ok()?, rest))) {
+                Some((index, rest)) => format!("{}.{rest}", Self::path(index + by)),
+                None => name,
+            }
+        };
+        weights.into_iter().map(|(name, tensor)| (renamed(name), tensor)).collect()
+    }
+
     /// Takes (or draws) the weights of `config.bodies` members.
     ///
     /// # Errors
     /// When a stored tensor has another shape.
     pub fn new(p: &Params, config: &NanoConfig) -> Result<Self> {
         let members = (0..config.bodies).map(|index| Body::new(p, &Self::path(index), config));
-        Ok(Self { members: members.collect::<Result<_>>()? })
+        Ok(Self { members: members.collect::<Result<_>>()?, temporal_gain: config.temporal_gain })
     }
 
     /// As [`Body::forward`].
@@ -44,8 +60,9 @@ impl Ensemble {
             Tensor::cat(&seen.iter().map(|out| part(&out.views.sides)).collect::<Vec<_>>(), D::Minus1)
         };
         let sides = Sides { places: beside(|s| &s.places)?, whole: beside(|s| &s.whole)? };
-        let (rank_visual, rank_temporal) = (mean(|o| &o.rank_visual)?, mean(|o| &o.rank_temporal)?);
-        let (score_visual, score_temporal) = (mean(|o| &o.score_visual)?, mean(|o| &o.score_temporal)?);
+        let (rank_visual, score_visual) = (mean(|o| &o.rank_visual)?, mean(|o| &o.score_visual)?);
+        let rank_temporal = (mean(|o| &o.rank_temporal)? * self.temporal_gain[0])?;
+        let score_temporal = (mean(|o| &o.score_temporal)? * self.temporal_gain[1])?;
         let (dominant, severity) = (mean(|o| &o.dominant)?, mean(|o| &o.severity)?);
         let Some(first) = seen.into_iter().next() else { candle_core::bail!("a model without a body") };
         let views = Views { sides, ..first.views };
@@ -66,5 +83,60 @@ impl Ensemble {
         let contrasts = self.members.iter().enumerate();
         let contrasts = contrasts.map(|(i, body)| body.contrast(&own(a, i)?, &own(b, i)?));
         Tensor::stack(&contrasts.collect::<Result<Vec<_>>>()?, 0)?.mean(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fragments::NATIVE_PLACES;
+    use super::super::patches::{PATCH_LEN, PATCHES};
+    use super::super::profile::PROFILE_LEN;
+    use super::super::tone::TONE_LEN;
+    use super::*;
+    use crate::nano::FACTS_LEN;
+    use candle_core::Device;
+
+    #[test]
+    fn members_are_averaged_and_the_first_is_shown() {
+        let config = NanoConfig {
+            bodies: 2,
+            temporal_gain: [0.5, 0.25],
+            patch_dim: 8,
+            fragment_dim: 12,
+            trunk_dim: 10,
+            ..NanoConfig::default()
+        };
+        let params = Params::seeded(3, &Device::Cpu);
+        let ensemble = Ensemble::new(&params, &config).unwrap();
+        let [first, second] = [0, 1].map(|i| Body::new(&params, &Ensemble::path(i), &config).unwrap());
+        let shape = (2, 1, NATIVE_PLACES + 2, PATCHES, PATCH_LEN);
+        let count = 2 * (NATIVE_PLACES + 2) * PATCHES * PATCH_LEN;
+        let values: Vec<f32> = (0..count).map(|i| (i as f32 * 0.37).sin()).collect();
+        let patches = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+        let rows: Vec<_> =
+            [0.2f32, 0.7].iter().map(|&v| ([v; PROFILE_LEN], [v; TONE_LEN], [v; FACTS_LEN])).collect();
+        let numbers = Numbers::new(rows.iter().map(|(p, t, f)| (&p[..], &t[..], &f[..]))).unwrap();
+        let seen = ensemble.forward(&patches, NATIVE_PLACES, &numbers).unwrap();
+        let [one, two] = [&first, &second].map(|b| b.forward(&patches, NATIVE_PLACES, &numbers).unwrap());
+        let read = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let near = |a: &Tensor, b: &Tensor, c: &Tensor, gain: f32| {
+            let means = read(b).into_iter().zip(read(c)).map(|(b, c)| gain * (b + c) / 2.0);
+            assert!(read(a).iter().zip(means).all(|(a, mean)| (a - mean).abs() < 1e-5), "{a} {b} {c}");
+        };
+        near(&seen.rank_visual, &one.rank_visual, &two.rank_visual, 1.0);
+        near(&seen.rank_temporal, &one.rank_temporal, &two.rank_temporal, 0.5);
+        near(&seen.score_temporal, &one.score_temporal, &two.score_temporal, 0.25);
+        near(&seen.dominant, &one.dominant, &two.dominant, 1.0);
+        near(&seen.severity, &one.severity, &two.severity, 1.0);
+        assert_eq!(read(&seen.views.trunk), read(&one.views.trunk));
+        assert_ne!(read(&one.rank_visual), read(&two.rank_visual));
+
+        let side = |sides: &Sides, row: usize| sides.map(|t| t.narrow(0, row, 1)).unwrap();
+        let of = |sides: &Sides| [side(sides, 0), side(sides, 1)];
+        let ([a, b], [a1, b1], [a2, b2]) =
+            (of(&seen.views.sides), of(&one.views.sides), of(&two.views.sides));
+        let contrast = ensemble.contrast(&a, &b).unwrap();
+        near(&contrast, &first.contrast(&a1, &b1).unwrap(), &second.contrast(&a2, &b2).unwrap(), 1.0);
+        assert_eq!(read(&contrast), read(&ensemble.contrast(&b, &a).unwrap().neg().unwrap()));
     }
 }

@@ -10,7 +10,7 @@
 //! RUN/validation/             groups that decide
 //! RUN/stage-K/groups/         the stage's pool
 //! RUN/stage-K/labels.jsonl, pairs.jsonl
-//! RUN/stage-K/body/, decoder/, model/
+//! RUN/stage-K/body/N/, decoder/, model/
 //! RUN/stage-K/figures.json    last: the stage is done
 //! RUN/start.json              figures of the start
 //! RUN/figures.json            of the start and of every stage

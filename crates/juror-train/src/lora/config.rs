@@ -277,3 +277,17 @@ impl ScoringConfig {
         self.grpo.check()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn committed_configurations_are_read() {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let ranking = RankingConfig::read(&configs.join("w2s-ranking.toml")).unwrap();
+        assert_eq!(ranking.training.confidence, Some(EntropyOver::Targets));
+        let scoring = ScoringConfig::read(&configs.join("vqathinker-grpo.toml")).unwrap();
+        assert_eq!(scoring.rewards.temporal, Some(Decision::PerVideo));
+    }
+}
