@@ -48,13 +48,13 @@ pub struct Shrinkage {
     pub contrast: f64,
     /// On the decoder's correction of the margin.
     pub correction: f64,
-    /// On the temporal penalties of rank and score logit.
+    /// On the temporal penalties.
     #[serde(default = "whole")]
-    pub temporal: [f64; 2],
+    pub temporal: f64,
 }
 
-fn whole() -> [f64; 2] {
-    [1.0; 2]
+fn whole() -> f64 {
+    1.0
 }
 
 impl Default for Shrinkage {
@@ -265,9 +265,7 @@ impl SftConfig {
             self.bodies
         );
         from_zero("shrinkage.contrast", self.shrinkage.contrast)?;
-        for gain in self.shrinkage.temporal {
-            from_zero("shrinkage.temporal", gain)?;
-        }
+        from_zero("shrinkage.temporal", self.shrinkage.temporal)?;
         from_zero("shrinkage.correction", self.shrinkage.correction)
     }
 }

@@ -128,10 +128,10 @@ fn bodies_of_a_finished_model_join_those_that_are_trained() {
     let mut config = config(second.path());
     (config.seed, config.bodies, config.language.steps) = (6, 2, 0);
     config.joined = vec![start.clone()];
-    config.shrinkage.temporal = [0.5, 0.25];
+    config.shrinkage.temporal = 0.5;
     let model = sft::run(&config, &Single).unwrap();
     let nano = Nano::from_folder(&model).unwrap();
-    assert_eq!((nano.config().bodies, nano.config().temporal_gain), (3, [0.5, 0.25]));
+    assert_eq!((nano.config().bodies, nano.config().temporal_gain), (3, 0.5));
     let [before, after] = [&start, &model].map(|folder| {
         candle_core::safetensors::load(folder.join("model.safetensors"), &candle_core::Device::Cpu).unwrap()
     });

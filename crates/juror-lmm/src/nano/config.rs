@@ -36,8 +36,8 @@ pub struct NanoConfig {
     pub moments: usize,
     /// Bodies trained apart, whose logits are averaged.
     pub bodies: usize,
-    /// Factors on the temporal penalties of rank and score logit.
-    pub temporal_gain: [f64; 2],
+    /// Factor on the temporal penalties.
+    pub temporal_gain: f64,
     /// Width of a patch in the mixers.
     pub patch_dim: usize,
     /// Mixer blocks.
@@ -80,7 +80,7 @@ impl Default for NanoConfig {
             model_type: "nano".into(),
             moments: 8,
             bodies: 1,
-            temporal_gain: [1.0; 2],
+            temporal_gain: 1.0,
             patch_dim: 64,
             mixers: 2,
             fragment_dim: 160,
@@ -126,8 +126,8 @@ impl NanoConfig {
                 return refuse(key, &value, "1 to 65536 is allowed");
             }
         }
-        if let Some(gain) = self.temporal_gain.iter().find(|gain| !(gain.is_finite() && **gain >= 0.0)) {
-            return refuse("temporal_gain", gain, "numbers from 0 are needed");
+        if !(self.temporal_gain.is_finite() && self.temporal_gain >= 0.0) {
+            return refuse("temporal_gain", &self.temporal_gain, "a number from 0 is needed");
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return refuse("hidden_size", &self.hidden_size, "a multiple of num_attention_heads is needed");

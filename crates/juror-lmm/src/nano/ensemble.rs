@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// The bodies of a model.
 pub struct Ensemble {
     members: Vec<Body>,
-    temporal_gain: [f64; 2],
+    temporal_gain: f64,
 }
 
 impl Ensemble {
@@ -61,8 +61,8 @@ impl Ensemble {
         };
         let sides = Sides { places: beside(|s| &s.places)?, whole: beside(|s| &s.whole)? };
         let (rank_visual, score_visual) = (mean(|o| &o.rank_visual)?, mean(|o| &o.score_visual)?);
-        let rank_temporal = (mean(|o| &o.rank_temporal)? * self.temporal_gain[0])?;
-        let score_temporal = (mean(|o| &o.score_temporal)? * self.temporal_gain[1])?;
+        let rank_temporal = (mean(|o| &o.rank_temporal)? * self.temporal_gain)?;
+        let score_temporal = (mean(|o| &o.score_temporal)? * self.temporal_gain)?;
         let (dominant, severity) = (mean(|o| &o.dominant)?, mean(|o| &o.severity)?);
         let Some(first) = seen.into_iter().next() else { candle_core::bail!("a model without a body") };
         let views = Views { sides, ..first.views };
@@ -100,7 +100,7 @@ mod tests {
     fn members_are_averaged_and_the_first_is_shown() {
         let config = NanoConfig {
             bodies: 2,
-            temporal_gain: [0.5, 0.25],
+            temporal_gain: 0.5,
             patch_dim: 8,
             fragment_dim: 12,
             trunk_dim: 10,
@@ -125,7 +125,7 @@ mod tests {
         };
         near(&seen.rank_visual, &one.rank_visual, &two.rank_visual, 1.0);
         near(&seen.rank_temporal, &one.rank_temporal, &two.rank_temporal, 0.5);
-        near(&seen.score_temporal, &one.score_temporal, &two.score_temporal, 0.25);
+        near(&seen.score_temporal, &one.score_temporal, &two.score_temporal, 0.5);
         near(&seen.dominant, &one.dominant, &two.dominant, 1.0);
         near(&seen.severity, &one.severity, &two.severity, 1.0);
         assert_eq!(read(&seen.views.trunk), read(&one.views.trunk));
