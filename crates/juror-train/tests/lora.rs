@@ -178,6 +178,10 @@ fn what_cannot_be_trained_on_is_told() {
     assert!(told(&config).contains("lm_head"), "{}", told(&config));
     config.lora.target_modules.pop();
 
+    config.student.precision = Some("int8".into());
+    assert!(told(&config).contains("int8") && told(&config).contains("f32"), "{}", told(&config));
+    config.student.precision = None;
+
     let broken = |text: &str| -> PathBuf {
         let path = dir.path().join("broken.jsonl");
         std::fs::write(&path, text).unwrap();

@@ -233,9 +233,10 @@ impl Published {
         adapter: Arc<Adapter>,
     ) -> Result<(Self, Decoder)> {
         let precision = options.precision()?;
-        if precision.is_integer() {
-            let message = format!("precision {precision} is not for training; allowed are f32, bf16 and f16");
-            return Err(Error::Input(message));
+        if options.processor == Processor::Cpu && precision != WeightPrecision::F32 {
+            return Err(Error::Input(format!(
+                "precision {precision} is not for training on cpu, allowed is f32"
+            )));
         }
         let mut opened = Self::open_with(folder, options, Some(adapter.clone()))?;
         let adapted = adapter.params.tensors();

@@ -21,7 +21,7 @@ pub struct Student {
     /// Where it runs: `cpu`, `cuda`, `cuda:N`.
     #[serde(default = "cpu")]
     pub device: String,
-    /// How its frozen weights are kept: `f32`, `bf16`, `f16`. Absent: f32 on CPUs, bf16 elsewhere. The adapter is f32.
+    /// How its frozen weights are kept: f32 on CPUs; `bf16` (the default), `f16` or `f32` on GPUs. The adapter is f32.
     pub precision: Option<String>,
     /// Frames of a video; absent: as the family is published.
     pub frames: Option<usize>,

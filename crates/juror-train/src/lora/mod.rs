@@ -21,7 +21,7 @@ use candle_core::Tensor;
 use config::{LoraSettings, Student};
 use juror_lmm::WatchOptions;
 use juror_lmm::decoder::Decoder;
-use juror_lmm::published::{Frames, Published, VideoTokens};
+use juror_lmm::published::{Frames, Published, VideoTokens, memory};
 use juror_lmm::weights::Adapter;
 use juror_media::Video;
 use juror_nn::params::{Params, Precision, save_tensors};
@@ -54,6 +54,7 @@ impl Adapted {
     /// Opens the checkpoint and draws the adapter from `seed`; its updates begin at zero.
     pub(crate) fn open(student: &Student, lora: &LoraSettings, seed: u64) -> Result<Self> {
         let options = student.options()?;
+        memory::check(&student.checkpoint, &student.checkpoint.to_string_lossy(), &options)?;
         let params = Params::seeded(seed, &options.processor.device()?);
         let adapter = Arc::new(Adapter { params, config: lora.config() });
         let (published, policy) = Published::open_to_train(&student.checkpoint, &options, adapter.clone())?;
