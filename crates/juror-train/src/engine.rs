@@ -15,6 +15,7 @@ use juror_nn::checkpoint::{CheckpointFolder, TrainingState};
 use juror_nn::collective::Collective;
 use juror_nn::optim::{AdamW, AdamWConfig, Ema, Schedule, clip_global_norm};
 use juror_nn::params::Params;
+use juror_nn::recompute::Tape;
 use juror_nn::rng;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -213,6 +214,28 @@ impl Fit {
         bar.set_style(ProgressStyle::with_template(style)?);
         bar.reset_eta();
         Ok(bar)
+    }
+}
+
+/// Adds the gradients of `loss` to those of the step so far; `tape` runs layers again where their graphs were not kept.
+///
+/// # Errors
+/// When tensor work fails.
+pub(crate) fn accumulate(
+    grads: &mut Option<GradStore>,
+    loss: &Tensor,
+    tape: Option<Tape<'_>>,
+) -> candle_core::Result<()> {
+    let more = match tape {
+        Some(tape) => tape.backward(loss)?,
+        None => loss.backward()?,
+    };
+    match grads {
+        Some(grads) => grads.extend(more),
+        None => {
+            *grads = Some(more);
+            Ok(())
+        }
     }
 }
 

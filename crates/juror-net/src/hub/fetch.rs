@@ -81,13 +81,7 @@ pub(crate) fn discard_damaged(wanted: &Wanted, place: &Place) -> Result<bool> {
     }
     let mut file = File::open(&blob).map_err(|source| failed(source, &blob))?;
     let mut hash = Hash::new(&wanted.digest, wanted.size);
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match file.read(&mut chunk).map_err(|source| failed(source, &blob))? {
-            0 => break,
-            count => hash.update(&chunk[..count]),
-        }
-    }
+    hash.read(&mut file, &blob)?;
     let damaged = hash.finish() != wanted.digest.as_str();
     if damaged {
         fs::remove_file(&blob).map_err(|source| failed(source, &blob))?;
@@ -124,16 +118,8 @@ impl<'a> Part<'a> {
         if begun > wanted.size {
             part.start_over()?;
         } else if begun > 0 {
-            let mut chunk = vec![0; CHUNK];
             part.file.seek(SeekFrom::Start(0)).map_err(|source| failed(source, path))?;
-            while part.length < begun {
-                let count = part.file.read(&mut chunk).map_err(|source| failed(source, path))?;
-                if count == 0 {
-                    break;
-                }
-                part.hash.update(&chunk[..count]);
-                part.length += count as u64;
-            }
+            part.length = part.hash.read(part.file, path)?;
         }
         part.farthest = part.length;
         Ok(part)
@@ -235,6 +221,20 @@ impl Hash {
         match self {
             Self::Sha256(hash) => hash.update(bytes),
             Self::GitBlob(hash) => hash.update(bytes),
+        }
+    }
+
+    /// Takes the rest of a file in; how many bytes that was.
+    fn read(&mut self, file: &mut File, path: &Path) -> Result<u64> {
+        let mut chunk = vec![0; CHUNK];
+        let mut length = 0;
+        loop {
+            let count = file.read(&mut chunk).map_err(|source| failed(source, path))?;
+            if count == 0 {
+                return Ok(length);
+            }
+            self.update(&chunk[..count]);
+            length += count as u64;
         }
     }
 

@@ -18,7 +18,7 @@
 //! prompts with each other see a rank's own share only; the tokens that `dapo` and `cispo` divide by are counted over all.
 
 use super::{Advantages, GrpoConfig, Scored, advantages, completion_mask, policy_loss};
-use crate::engine::{Fit, StepGradients, scalar};
+use crate::engine::{Fit, StepGradients, accumulate, scalar};
 use crate::log::TOKENS;
 use crate::rewards::{Table, mean, unbiased_variance};
 use anyhow::{Context, Result, ensure};
@@ -275,14 +275,7 @@ fn iterate<A: Actor>(config: &GrpoConfig, actor: &A, round: &mut Round<A::Prompt
         if round.old[at].is_none() && config.num_iterations > 1 {
             round.old[at] = Some(forward.logps.detach());
         }
-        let more = match forward.tape {
-            Some(tape) => tape.backward(&loss)?,
-            None => loss.backward()?,
-        };
-        match &mut grads {
-            Some(grads) => grads.extend(more)?,
-            None => grads = Some(more),
-        }
+        accumulate(&mut grads, &loss, forward.tape)?;
     }
     let means = sums.into_iter().map(|(name, (sum, n))| (name, sum / n as f64));
     Ok(StepGradients { grads, loss: total, terms: means.chain(round.terms.clone()).collect() })

@@ -13,7 +13,7 @@
 use super::config::RankingConfig;
 use super::{Adapted, Card, Report, training_dir};
 use crate::confidence::{EntropyOver, confidence_loss};
-use crate::engine::{Fit, StepGradients, scalar};
+use crate::engine::{Fit, StepGradients, accumulate, scalar};
 use crate::log::TOKENS;
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
@@ -136,7 +136,7 @@ fn gradients(
     let drawn: Vec<(&Pair, bool)> = (0..all).map(|_| draw(rng)).collect();
     let progress = step as f64 / training.steps.max(1) as f64;
     let (mut grads, mut total, mut tokens): (Option<GradStore>, f64, usize) = (None, 0.0, 0);
-    let mut terms: BTreeMap<&'static str, f64> = BTreeMap::new();
+    let mut mixed = 0.0;
     let share = 1.0 / training.gradient_accumulation_steps as f64;
     for batch in drawn[world.share(all)].chunks(own) {
         let mut tape = config.student.gradient_checkpointing.then(Tape::new);
@@ -146,22 +146,15 @@ fn gradients(
         let value = scalar(&loss)?;
         total += value;
         tokens += written;
-        *terms.entry("lambda").or_default() += lambda * share;
+        mixed += lambda * share;
         if !value.is_finite() {
             break;
         }
-        let more = match tape {
-            Some(tape) => tape.backward(&loss)?,
-            None => loss.backward()?,
-        };
-        match &mut grads {
-            Some(grads) => grads.extend(more)?,
-            None => grads = Some(more),
-        }
+        accumulate(&mut grads, &loss, tape)?;
     }
-    let terms = terms.into_iter().map(|(name, value)| (name.to_owned(), value));
-    let tokens = (TOKENS.to_owned(), (tokens * world.world_size()) as f64);
-    Ok(StepGradients { grads, loss: total, terms: terms.chain([tokens]).collect() })
+    let terms = [("lambda", mixed), (TOKENS, (tokens * world.world_size()) as f64)];
+    let terms = terms.map(|(name, value)| (name.to_owned(), value));
+    Ok(StepGradients { grads, loss: total, terms: terms.to_vec() })
 }
 
 /// The loss of a batch, the share of entropy in it, and how many tokens it was taught.
