@@ -5,8 +5,8 @@
     scripts/bench-published.py --juror .../juror --device cuda:0 --clips 8          (all families at their real sizes)
 
 Both sides have the same sizes, random weights and numbers of tokens; juror's report says what they are. The Python side is
-transformers (`transformers`), and for the decoder also bare PyTorch (`plain`): the same layers written out by hand with
-scaled_dot_product_attention and a preallocated cache. Ratios are speeds, juror's over theirs, the better of the
+transformers (`transformers`; VQAThinker's motion tower, which it lacks, is written out in PyTorch), and for the decoder also bare
+PyTorch (`plain`): the same layers written out by hand with scaled_dot_product_attention and a preallocated cache. Ratios are speeds, juror's over theirs, the better of the
 runs (`--runs`, in turns). juror's vision includes resizing and normalising the pictures, the Python side gets them ready.
 """
 
@@ -81,6 +81,55 @@ class PlainDecoder(nn.Module):
         return F.linear(F.rms_norm(x[:, -1], (self.width,), self.norm, 1e-6), self.head)
 
 
+class SlowFast(nn.Module):
+    """SlowFast-R50 up to its pooled motion feature, which VQAThinker reads beside the pictures; batch norms folded away."""
+
+    def __init__(self, stems, device, dtype):
+        super().__init__()
+        conv = lambda i, o, k, s=(1, 1, 1): nn.Conv3d(i, o, k, s, [size // 2 for size in k], device=device, dtype=dtype)
+        self.stems = nn.ModuleList([conv(3, stems[0], (1, 7, 7), (1, 2, 2)), conv(3, stems[1], (5, 7, 7), (1, 2, 2))])
+        self.fusions = nn.ModuleList([conv(stems[1], 2 * stems[1], (7, 1, 1), (4, 1, 1))])
+        self.stages, inputs = nn.ModuleList(), [stems[0] + 2 * stems[1], stems[1]]
+        for stage, depth in enumerate((3, 4, 6, 3)):
+            paths, outputs = nn.ModuleList(), [4 * stem << stage for stem in stems]
+            for path, taps in enumerate((1 if stage < 2 else 3, 3)):
+                blocks, inner = nn.ModuleList(), stems[path] << stage
+                for i in range(depth):
+                    x, stride = (inputs[path], 1 if stage == 0 else 2) if i == 0 else (outputs[path], 1)
+                    block = nn.ModuleDict({
+                        "a": conv(x, inner, (taps, 1, 1)), "b": conv(inner, inner, (1, 3, 3), (1, stride, stride)),
+                        "c": conv(inner, outputs[path], (1, 1, 1))})
+                    if i == 0:
+                        block["shortcut"] = conv(x, outputs[path], (1, 1, 1), (1, stride, stride))
+                    blocks.append(block)
+                paths.append(blocks)
+            self.stages.append(paths)
+            if stage < 3:
+                self.fusions.append(conv(outputs[1], 2 * outputs[1], (7, 1, 1), (4, 1, 1)))
+            inputs = [outputs[0] + 2 * outputs[1], outputs[1]]
+
+    @staticmethod
+    def stage(blocks, x):
+        for block in blocks:
+            y = block["c"](block["b"](block["a"](x).relu()).relu())
+            x = ((block["shortcut"](x) if "shortcut" in block else x) + y).relu()
+        return x
+
+    def forward(self, clip):
+        """`clip` [1, 3, frames, side, side] to [1, slow + fast channels]."""
+        index = torch.linspace(0, clip.shape[2] - 1, clip.shape[2] // 4, device=clip.device).long()
+        pooled = lambda x: F.max_pool3d(x.relu(), (1, 3, 3), (1, 2, 2), (0, 1, 1))
+        slow, fast = pooled(self.stems[0](clip[:, :, index])), pooled(self.stems[1](clip))
+        slow = torch.cat([slow, self.fusions[0](fast).relu()], 1)
+        for stage, paths in enumerate(self.stages):
+            slow, fast = self.stage(paths[0], slow), self.stage(paths[1], fast)
+            if stage < 3:
+                slow = torch.cat([slow, self.fusions[stage + 1](fast).relu()], 1)
+        slow, fast = (x.repeat_interleave(4, 2) for x in (slow, fast))
+        slow, fast = F.avg_pool3d(slow, (8, 7, 7), 1), F.avg_pool3d(fast, (32, 7, 7), 1)
+        return torch.cat([slow.flatten(2).mean(2), fast.flatten(2).mean(2)], 1)
+
+
 def transformers_model(family, config, device, dtype):
     """The same network in transformers, from random weights."""
     import transformers
@@ -121,7 +170,12 @@ def vision_call(family, model, run, device, dtype):
         if family == "vqathinker":
             side = 560 if run["scale"] == "full" else 224
         pixels = torch.randn(frames, 3, side, side, device=device, dtype=dtype)
-        return lambda: model.model.get_image_features(pixel_values=pixels)
+        look = lambda: model.model.get_image_features(pixel_values=pixels)
+        if family == "internvl3":
+            return look
+        motion = SlowFast((64, 8) if run["scale"] == "full" else (8, 1), device, dtype)
+        clip = pixels.transpose(0, 1).unsqueeze(0).contiguous()
+        return lambda: (look(), motion(clip))
     if family == "llava-onevision":
         pixels = torch.randn(1, frames, 3, side, side, device=device, dtype=dtype)
         return lambda: model.model.get_video_features(
@@ -170,6 +224,8 @@ def python_speeds(family, run, device, dtype, args):
 
         decode()
         speeds["plain", f"decode, batch {batch}"] = statistics.median(decode() for _ in range(args.rounds))
+        # Nothing is shared there: rollouts are a batch of equal prompts.
+        speeds["plain", f"decode, {batch} rollouts"] = speeds["plain", f"decode, batch {batch}"]
     del plain
 
     model = transformers_model(family, run["config"], device, dtype)
@@ -205,6 +261,7 @@ def python_speeds(family, run, device, dtype, args):
 
         decode()
         speeds["transformers", f"decode, batch {batch}"] = statistics.median(decode() for _ in range(args.rounds))
+        speeds["transformers", f"decode, {batch} rollouts"] = speeds["transformers", f"decode, batch {batch}"]
     if run.get("score"):
         clips = run["score"]["clips"]
 
@@ -236,6 +293,8 @@ def juror_speeds(run):
     speeds = {"vision": run["vision"]["tokens_per_second"], "prefill": run["prefill"]["tokens_per_second"]}
     for written in run["decode"]:
         speeds[f"decode, batch {written['batch']}"] = written["tokens_per_second"]
+    for written in run["rollouts"]:
+        speeds[f"decode, {written['batch']} rollouts"] = written["tokens_per_second"]
     if run.get("score"):
         speeds[f"score, {run['score']['clips']} clips"] = run["score"]["clips_per_second"]
     return speeds

@@ -97,8 +97,10 @@ pub struct Measured {
     pub vision: Speed,
     /// Tokens of a prompt with one video.
     pub prefill: Speed,
-    /// Tokens one by one.
+    /// Tokens one by one, each row behind a prompt of its own.
     pub decode: Vec<Writing>,
+    /// The same, all rows behind one prompt: rollouts, which share its keys and values.
+    pub rollouts: Vec<Writing>,
     /// Whole answers.
     pub score: Option<Scoring>,
     /// The logits behind the prompt, to hold precisions against each other.
@@ -132,10 +134,14 @@ pub fn measure(random: &Random, plan: &Plan, progress: &dyn Fn(&str)) -> Result<
     let logits = session.logits()?.flatten_all()?.to_vec1()?;
     drop(session);
 
-    let mut decode = Vec::new();
+    let (mut decode, mut rollouts) = (Vec::new(), Vec::new());
     for &rows in &plan.batches {
         progress(&format!("decode, batch {rows}"));
-        decode.push(write(random, plan, rows)?);
+        decode.push(write(random, plan, rows, 1)?);
+        if rows > 1 {
+            progress(&format!("{rows} rollouts"));
+            rollouts.push(write(random, plan, 1, rows)?);
+        }
     }
 
     let mut score = None;
@@ -158,20 +164,21 @@ pub fn measure(random: &Random, plan: &Plan, progress: &dyn Fn(&str)) -> Result<
         vision: Speed::new(video.tokens.dim(0)?, vision),
         prefill: Speed::new(batch(1).tokens(), prefill),
         decode,
+        rollouts,
         score,
         logits,
     })
 }
 
-/// Times the writing of `rows` rows behind a prompt of words.
-fn write(random: &Random, plan: &Plan, rows: usize) -> Result<Writing> {
+/// Times the writing of rows behind `prompts` prompts of words, `rollouts` of each.
+fn write(random: &Random, plan: &Plan, prompts: usize, rollouts: usize) -> Result<Writing> {
     let (network, decoder) = (&random.network, random.network.decoder());
     let ids = words(plan.context, plan.seed);
-    let batch = Batch { ids: vec![ids], pads: vec![0] };
+    let batch = Batch { ids: vec![ids; prompts], pads: vec![0; prompts] };
     let prefill = Prefill::plain(decoder, &batch, u32::MAX, None, network.device())?;
     let prompt = Session::start(decoder, &prefill)?;
     let run = || {
-        let mut session = prompt.fork(rows)?;
+        let mut session = prompt.fork(rollouts)?;
         // The first token is not timed: copying the cache is no writing.
         let next =
             |session: &Session| -> Result<Vec<u32>> { Ok(session.logits()?.argmax(D::Minus1)?.to_vec1()?) };
@@ -188,6 +195,7 @@ fn write(random: &Random, plan: &Plan, rows: usize) -> Result<Writing> {
     };
     let mut times: Vec<f64> = (0..=plan.rounds).map(|_| run()).collect::<Result<_>>()?;
     times.remove(0);
+    let rows = prompts * rollouts;
     Ok(Writing {
         batch: rows,
         context: plan.context,

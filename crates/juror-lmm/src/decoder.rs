@@ -85,12 +85,12 @@ impl Attention {
         let v = heads(self.v_proj.forward(x)?, self.kv_heads)?.transpose(1, 2)?.contiguous()?;
         let q = ops::rope(&q.transpose(1, 2)?, &step.cos, &step.sin)?;
         let k = ops::rope(&k.transpose(1, 2)?, &step.cos, &step.sin)?.contiguous()?;
-        let (k, v) = match cache {
-            Some(cache) => cache.append(&k, &v)?,
-            None => (k, v),
-        };
         let mask = step.mask.as_ref().map_or(Mask::Causal, Mask::Additive);
-        let y = ops::attention(&q, &k, &v, (self.head_dim as f64).powf(-0.5), mask)?;
+        let scale = (self.head_dim as f64).powf(-0.5);
+        let y = match cache {
+            Some(cache) => cache.attend(&q, &k, &v, scale, mask)?,
+            None => ops::attention(&q, &k, &v, scale, mask)?,
+        };
         self.o_proj.forward(&y.transpose(1, 2)?.contiguous()?.reshape((
             batch,
             n,
@@ -160,8 +160,8 @@ impl KvCache {
         self.layers.first().map_or(0, LayerCache::len)
     }
 
-    /// An independent copy with every row repeated `times` along the batch, the copies of the whole batch one after the
-    /// other: one prompt, many rollouts.
+    /// An independent cache with every row repeated `times` along the batch, the copies of the whole batch one after the
+    /// other: one prompt, many rollouts, which share what is cached.
     ///
     /// # Errors
     /// Out of memory.

@@ -1,6 +1,6 @@
 //! Writing with a decoder: greedy or sampled, batched and left-padded, many rollouts of one prompt.
 //!
-//! A [`Session`] is prefilled once and forked per rollout, so a prompt (with all its visual tokens) is read once however
+//! A [`Session`] is prefilled once and forked per rollout, so a prompt (with all its visual tokens) is read and kept once however
 //! many completions are drawn. Every rollout draws from its own stream (seed, prompt, rollout): results do not depend on
 //! what else is in the batch, nor on which rollouts have ended. The KV cache of ended rows is dropped.
 

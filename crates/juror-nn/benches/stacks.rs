@@ -247,8 +247,8 @@ impl Decoder {
             let [q, k, v] = &layer.qkv;
             let q = ops::rope(&part(q, heads)?, &cos, &sin)?;
             let k = ops::rope(&part(k, kv_heads)?, &cos, &sin)?.contiguous()?;
-            let (k, v) = cache.append(&k, &part(v, kv_heads)?.contiguous()?)?;
-            let y = ops::attention(&q, &k, &v, (dim as f64).powf(-0.5), Mask::Causal)?;
+            let v = part(v, kv_heads)?.contiguous()?;
+            let y = cache.attend(&q, &k, &v, (dim as f64).powf(-0.5), Mask::Causal)?;
             let y = y.transpose(1, 2)?.contiguous()?.reshape((rows, n, width))?;
             x = (x + ops::linear(&y, &layer.out, None)?)?;
             let h = ops::rms_norm(&x, &layer.norms[1], 1e-6)?;
@@ -274,7 +274,7 @@ fn decode(wanted: &str) {
             let prompt = Tensor::ones((rows, CONTEXT), candle_core::DType::U32, &Device::Cpu).unwrap();
             let first = decoder.forward(&prompt, &mut caches).unwrap();
             let (time, cpu) = measure(|| {
-                caches.iter_mut().for_each(|cache| cache.truncate(CONTEXT));
+                caches.iter_mut().for_each(|cache| cache.truncate(CONTEXT).unwrap());
                 (0..WRITTEN).fold(first.clone(), |token, _| decoder.forward(&token, &mut caches).unwrap());
             });
             println!("{name}\tjuror\t{time:.2}\t{cpu:.2}");

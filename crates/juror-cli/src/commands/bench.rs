@@ -271,6 +271,10 @@ fn table(report: &Report) -> String {
             let what = format!("decode, batch {}", written.batch);
             line(&what, written.speed.tokens, written.speed.tokens_per_second);
         }
+        for written in &m.rollouts {
+            let what = format!("decode, {} rollouts", written.batch);
+            line(&what, written.speed.tokens, written.speed.tokens_per_second);
+        }
         if let Some(score) = &m.score {
             let _ = writeln!(
                 text,

@@ -37,7 +37,10 @@ fn random_weights_are_timed_in_every_precision() {
     for run in runs {
         assert_eq!(run["decode"].as_array().unwrap().len(), 2);
         assert_eq!(run["decode"][1]["tokens"], 6);
-        for part in [&run["vision"], &run["prefill"], &run["decode"][0], &run["decode"][1]] {
+        assert_eq!(run["rollouts"].as_array().unwrap().len(), 1, "a single row is no rollout");
+        for part in
+            [&run["vision"], &run["prefill"], &run["decode"][0], &run["decode"][1], &run["rollouts"][0]]
+        {
             assert!(part["tokens_per_second"].as_f64().unwrap() > 0.0, "{run}");
         }
         // 16 tokens of a frame of 8 patches a side, and one line end.

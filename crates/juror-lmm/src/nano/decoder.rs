@@ -255,11 +255,11 @@ impl Decoder {
                     .contiguous() // [batch, heads, len, head_dim]
             };
             let (q, k, v) = (split(0)?, split(1)?, split(2)?);
-            let (k, v) = match kept.as_mut().and_then(Iterator::next) {
-                Some(kept) => kept.append(&k, &v)?,
-                None => (k, v),
+            let scale = (head_dim as f64).powf(-0.5);
+            let seen = match kept.as_mut().and_then(Iterator::next) {
+                Some(kept) => kept.attend(&q, &k, &v, scale, Mask::Causal)?,
+                None => ops::attention(&q, &k, &v, scale, Mask::Causal)?,
             };
-            let seen = ops::attention(&q, &k, &v, (head_dim as f64).powf(-0.5), Mask::Causal)?;
             let seen = seen.transpose(1, 2)?.contiguous()?.reshape((batch, len, hidden))?;
             x = (x + block.out.forward(&seen)?)?;
             let up = ops::gelu(&block.up.forward(&block.mlp_norm.forward(&x)?)?)?;

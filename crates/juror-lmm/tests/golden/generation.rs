@@ -54,8 +54,9 @@ fn rollouts_depend_on_their_seed_and_on_nothing_else() {
     assert_eq!(first[0], tokens(&run(lm, &alone, &sampled(7)))[0]);
 }
 
-/// Rollouts go on from the cache of prompts that were read once: a fork is given no prompt, and it writes what a session
-/// writes that has read each prompt anew for each rollout, bit by bit, whatever the others write.
+/// Rollouts go on from the cache of prompts that were read once: a fork is given no prompt, and it writes what a fork of one prompt
+/// alone writes, bit by bit, whatever the others write; and, but for rounding, what a session writes that read the prompt for
+/// itself.
 #[test]
 fn rollouts_share_the_cache_of_their_prompt() {
     let fixture = Fixture::open("internvl3");
@@ -66,8 +67,10 @@ fn rollouts_share_the_cache_of_their_prompt() {
     let read_once = Session::start(lm, &both).unwrap();
     let mut shared = read_once.fork(3).unwrap();
     // Row `rollout * 2 + prompt`, as in the fork.
-    let mut separate: Vec<Session> =
-        [0, 1, 0, 1, 0, 1].map(|i| Session::start(lm, &prompts(&fixture, lm, &[i])).unwrap()).into();
+    let start = |prompt: usize| Session::start(lm, &prompts(&fixture, lm, &[prompt])).unwrap();
+    let mut separate: Vec<Session> = [0, 1, 0, 1, 0, 1].map(start).into();
+    let mut alone: Vec<Session> = separate.iter().map(|session| session.fork(2).unwrap()).collect();
+    alone.iter_mut().for_each(|session| session.keep(&[1]).unwrap());
     let bits = |t: Tensor| -> Vec<u32> {
         t.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
     };
@@ -76,8 +79,12 @@ fn rollouts_share_the_cache_of_their_prompt() {
         let together = shared.logits().unwrap();
         assert_eq!(together.dim(0).unwrap(), rows.len());
         for (row, &at) in rows.iter().enumerate() {
-            let alone = bits(separate[at].logits().unwrap());
+            let alone = bits(alone[at].logits().unwrap());
             assert_eq!(bits(together.get(row).unwrap()), alone, "rollout {at}, token {step}");
+            let own = separate[at].logits().unwrap().squeeze(0).unwrap();
+            let far = (together.get(row).unwrap() - own).unwrap().abs().unwrap().max(0).unwrap();
+            let far = far.to_scalar::<f32>().unwrap();
+            assert!(far < 1e-4, "rollout {at}, token {step}: {far}");
         }
         if step == 4 {
             // Two rollouts end.
@@ -88,6 +95,7 @@ fn rollouts_share_the_cache_of_their_prompt() {
         shared.push(&tokens).unwrap();
         for (&at, &token) in rows.iter().zip(&tokens) {
             separate[at].push(&[token]).unwrap();
+            alone[at].push(&[token]).unwrap();
         }
     }
     // What was read once stays as it was: another fork starts where the first one did.

@@ -24,43 +24,95 @@ pub enum Mask<'a> {
 /// `q [batch, heads, q_len, head_dim]`, `k`, `v` `[batch, kv_heads, k_len, head_dim]`, `heads` a multiple of
 /// `kv_heads`: query head `h` reads key head `h / (heads/kv_heads)`. A query that sees nothing gives 0.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Mask) -> Result<Tensor> {
+    let dims = sizes(q, k, v)?;
+    if fused(&[q, k, v]) && v.dim(3)? == dims.dim && dims.dim > 0 {
+        let op = Fused::new(dims, scale, mask)?;
+        return rows_of(q)?.apply_op3(&rows_of(k)?, &rows_of(v)?, Split(op));
+    }
+    let (scores, seen) = scores(dims, q, k, scale, mask)?;
+    weighted(dims, &scores, seen.as_ref(), v)
+}
+
+/// Attention over some of the keys that queries see, `out [batch, heads, q_len, head_dim]`, and the weight of these keys,
+/// `lse [batch, heads, q_len]` (`log Σ exp` of the scores, f32). Two parts make the whole ([`joined`]); no gradient.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Weighted mean of the values.
+    pub out: Tensor,
+    /// `log Σ exp` of the scores.
+    pub lse: Tensor,
+}
+
+/// As [`attention`], of keys that are only some of those seen. Each query must see one of them.
+pub fn partial_attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Mask) -> Result<Part> {
+    let dims = sizes(q, k, v)?;
+    let shape = (dims.batch, dims.heads, dims.q_len);
+    if fused(&[q, k, v]) && v.dim(3)? == dims.dim && dims.dim > 0 {
+        let op = Split(Fused::new(dims, scale, mask)?);
+        let out = rows_of(q)?.apply_op3_no_bwd(&rows_of(k)?, &rows_of(v)?, &op)?;
+        let lse = op.0.lse.into_inner().unwrap_or_else(PoisonError::into_inner);
+        return Ok(Part { out, lse: Tensor::from_vec(lse, shape, q.device())? });
+    }
+    let (scores, seen) = scores(dims, &q.detach(), &k.detach(), scale, mask)?;
+    let lse = scores.to_dtype(DType::F32)?.log_sum_exp(D::Minus1)?;
+    Ok(Part { out: weighted(dims, &scores, seen.as_ref(), &v.detach())?, lse })
+}
+
+/// Attention over the keys of both parts: their means by weight.
+pub fn joined(a: &Part, b: &Part) -> Result<Tensor> {
+    let top = a.lse.maximum(&b.lse)?;
+    let weight = |part: &Part| (&part.lse - &top)?.exp();
+    let (weight_a, weight_b) = (weight(a)?, weight(b)?);
+    let total = (&weight_a + &weight_b)?;
+    let share = |part: &Part, weight: &Tensor| {
+        part.out.broadcast_mul(&(weight / &total)?.unsqueeze(D::Minus1)?.to_dtype(part.out.dtype())?)
+    };
+    share(a, &weight_a)? + share(b, &weight_b)?
+}
+
+fn sizes(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Dims> {
     let (batch, heads, q_len, dim) = q.dims4()?;
     let (k_batch, kv_heads, k_len, k_dim) = k.dims4()?;
-    let (v_batch, v_heads, v_len, v_dim) = v.dims4()?;
+    let (v_batch, v_heads, v_len, _) = v.dims4()?;
     let fits = (k_batch, v_batch, v_heads, v_len, k_dim) == (batch, batch, kv_heads, k_len, dim);
     if !fits || kv_heads == 0 || heads % kv_heads != 0 {
         bail!("attention: q {:?}, k {:?}, v {:?}", q.dims(), k.dims(), v.dims());
     }
-    let dims = Dims { batch, heads, kv_heads, q_len, k_len, dim };
-    if fused(&[q, k, v]) && v_dim == dim && dim > 0 {
-        let op = Fused::new(dims, scale, mask)?;
-        return rows_of(q)?.apply_op3(&rows_of(k)?, &rows_of(v)?, Split(op));
-    }
-    let group = heads / kv_heads;
-    let q = q.contiguous()?.reshape((batch, kv_heads, group * q_len, dim))?;
+    Ok(Dims { batch, heads, kv_heads, q_len, k_len, dim })
+}
+
+/// Masked scores `[batch, heads, q_len, k_len]`, and 0 where nothing may be seen.
+fn scores(dims: Dims, q: &Tensor, k: &Tensor, scale: f64, mask: Mask) -> Result<(Tensor, Option<Tensor>)> {
+    let Dims { batch, heads, kv_heads, q_len, k_len, dim } = dims;
+    let q = q.contiguous()?.reshape((batch, kv_heads, heads / kv_heads * q_len, dim))?;
     let scores = (q.matmul(&k.t()?.contiguous()?)? * scale)?.reshape((batch, heads, q_len, k_len))?;
-    let (scores, seen) = match mask {
-        Mask::None => (scores, None),
-        Mask::Additive(mask) => (scores.broadcast_add(&mask.detach().to_dtype(q.dtype())?)?, None),
+    match mask {
+        Mask::None => Ok((scores, None)),
+        Mask::Additive(mask) => Ok((scores.broadcast_add(&mask.detach().to_dtype(q.dtype())?)?, None)),
         Mask::Causal => {
             let see = |i: usize, j: usize| j + q_len <= i + k_len;
             let seen: Vec<bool> = (0..q_len * k_len).map(|cell| see(cell / k_len, cell % k_len)).collect();
-            masked(&scores, &seen, &[1, 1, q_len, k_len])?
+            masked(&scores, &seen, &[1, 1, q_len, k_len])
         }
         Mask::KeyLengths(lengths) => {
             if lengths.len() != batch {
                 bail!("attention: {} key lengths for a batch of {batch}", lengths.len());
             }
             let seen: Vec<bool> = lengths.iter().flat_map(|&len| (0..k_len).map(move |j| j < len)).collect();
-            masked(&scores, &seen, &[batch, 1, 1, k_len])?
+            masked(&scores, &seen, &[batch, 1, 1, k_len])
         }
-    };
-    let mut weights = softmax(&scores)?;
-    if let Some(seen) = seen {
-        weights = weights.broadcast_mul(&seen)?;
     }
-    let weights = weights.reshape((batch, kv_heads, group * q_len, k_len))?;
-    weights.matmul(&v.contiguous()?)?.reshape((batch, heads, q_len, v_dim))
+}
+
+/// Softmax of the scores, times the values.
+fn weighted(dims: Dims, scores: &Tensor, seen: Option<&Tensor>, v: &Tensor) -> Result<Tensor> {
+    let Dims { batch, heads, kv_heads, q_len, k_len, .. } = dims;
+    let mut weights = softmax(scores)?;
+    if let Some(seen) = seen {
+        weights = weights.broadcast_mul(seen)?;
+    }
+    let weights = weights.reshape((batch, kv_heads, heads / kv_heads * q_len, k_len))?;
+    weights.matmul(&v.contiguous()?)?.reshape((batch, heads, q_len, v.dim(3)?))
 }
 
 /// Adds a large negative number where nothing may be seen; also gives the 0/1 mask that silences rows without keys.

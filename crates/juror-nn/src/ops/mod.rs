@@ -15,7 +15,7 @@ mod rope;
 mod softmax;
 
 pub use activation::{gelu, gelu_tanh, silu, softplus};
-pub use attention::{Mask, attention, attention_packed};
+pub use attention::{Mask, Part, attention, attention_packed, joined, partial_attention};
 pub use conv3d::conv3d;
 pub use embedding::embedding;
 pub use linear::{frozen_linear, linear};

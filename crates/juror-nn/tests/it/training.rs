@@ -313,26 +313,86 @@ fn cached_decoding_equals_the_whole_sequence() {
     };
     let (q, k, v) = (t(1), t(2), t(3));
     let whole = ops::attention(&q, &k, &v, 0.35, Mask::Causal).unwrap();
+    let part = |t: &Tensor, start, len| t.narrow(2, start, len).unwrap();
+    let write = |cache: &mut KvCache, start, len| {
+        let (q, k, v) = (part(&q, start, len), part(&k, start, len), part(&v, start, len));
+        flat(&cache.attend(&q, &k, &v, 0.35, Mask::Causal).unwrap())
+    };
     let mut cache = KvCache::new();
     for (start, len) in [(0, 70), (70, 1), (71, 78), (149, 1)] {
-        let part = |t: &Tensor| t.narrow(2, start, len).unwrap();
-        let (keys, values) = cache.append(&part(&k), &part(&v)).unwrap();
-        let y = ops::attention(&part(&q), &keys, &values, 0.35, Mask::Causal).unwrap();
-        assert_eq!(flat(&y), flat(&part(&whole)), "{len} tokens at {start}");
+        assert_eq!(write(&mut cache, start, len), flat(&part(&whole, start, len)), "{len} tokens at {start}");
     }
-    let fork = cache.fork(2).unwrap();
-    cache.truncate(3);
-    assert_eq!((cache.len(), fork.len()), (3, 150));
-    let (keys, _) = cache.append(&k.narrow(2, 3, 1).unwrap(), &v.narrow(2, 3, 1).unwrap()).unwrap();
-    assert_eq!(flat(&keys), flat(&k.narrow(2, 0, 4).unwrap()));
+    // Tokens that were taken back are written again, and one of the rows leaves.
+    cache.truncate(3).unwrap();
+    assert_eq!(cache.len(), 3);
+    assert_eq!(write(&mut cache, 3, 1), flat(&part(&whole, 3, 1)));
     cache.select(&[1]).unwrap();
-    let (keys, _) = cache
-        .append(
-            &k.narrow(0, 1, 1).unwrap().narrow(2, 4, 1).unwrap(),
-            &v.narrow(0, 1, 1).unwrap().narrow(2, 4, 1).unwrap(),
-        )
-        .unwrap();
-    assert_eq!(flat(&keys), flat(&k.narrow(0, 1, 1).unwrap().narrow(2, 0, 5).unwrap()));
+    let row = |t: &Tensor| part(t, 4, 1).narrow(0, 1, 1).unwrap();
+    let seen = cache.attend(&row(&q), &row(&k), &row(&v), 0.35, Mask::Causal).unwrap();
+    assert_eq!(flat(&seen), flat(&row(&whole)));
+}
+
+/// Rows that share a prompt see what each would see alone, whichever rows have left, and what they forked from stays as it was.
+#[test]
+fn forked_rows_share_their_prompt() {
+    let (heads, kv_heads, prompt, tokens, dim) = (6, 2, 40, 46, 8);
+    let (prompts, copies) = (2, 3);
+    let t = |heads: usize, rows: usize, seed| {
+        let values = values(rows * heads * tokens * dim, seed);
+        Tensor::from_vec(values, (rows, heads, tokens, dim), &Device::Cpu)
+            .unwrap()
+            .to_dtype(DType::F32)
+            .unwrap()
+    };
+    let rows = prompts * copies;
+    let q = t(heads, rows, 1);
+    // Row `copy * prompts + prompt` begins as all copies of its prompt do.
+    let begun_alike = |seed| {
+        let (begin, all) = (t(kv_heads, prompts, seed), t(kv_heads, rows, seed + 1));
+        let begin = Tensor::cat(&vec![&begin; copies], 0).unwrap().narrow(2, 0, prompt).unwrap();
+        Tensor::cat(&[&begin, &all.narrow(2, prompt, tokens - prompt).unwrap()], 2).unwrap()
+    };
+    let (k, v) = (begun_alike(2), begun_alike(4));
+    // The second prompt is padded by five places.
+    let hidden = |row: usize, j: usize| if row % prompts == 1 && j < 5 { -60_000f32 } else { 0.0 };
+    let mask = |rows: &[usize], len: usize| {
+        let values: Vec<f32> = rows.iter().flat_map(|&row| (0..len).map(move |j| hidden(row, j))).collect();
+        Tensor::from_vec(values, (rows.len(), 1, 1, len), &Device::Cpu).unwrap()
+    };
+    let pick = |t: &Tensor, rows: &[usize], start: usize, len: usize| {
+        let index = Tensor::new(rows.iter().map(|&r| r as u32).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+        t.index_select(&index, 0).unwrap().narrow(2, start, len).unwrap().contiguous().unwrap()
+    };
+    let mut read_once = KvCache::new();
+    let start = |t: &Tensor| t.narrow(0, 0, prompts).unwrap().narrow(2, 0, prompt).unwrap();
+    read_once.attend(&start(&q), &start(&k), &start(&v), 0.35, Mask::Causal).unwrap();
+    for padded in [false, true] {
+        let mut forked = read_once.fork(copies).unwrap();
+        assert_eq!(forked.len(), prompt);
+        let mut open: Vec<usize> = (0..rows).collect();
+        for token in prompt..tokens {
+            if token == prompt + 2 {
+                let stay = [5usize, 0, 3, 1];
+                forked.select(&stay.map(|r| r as u32)).unwrap();
+                open = stay.to_vec();
+            }
+            if token == prompt + 4 {
+                forked = forked.fork(2).unwrap();
+                open = open.repeat(2);
+            }
+            let mask = mask(&open, token + 1);
+            let mask = if padded { Mask::Additive(&mask) } else { Mask::Causal };
+            let one = |t: &Tensor| pick(t, &open, token, 1);
+            let seen = forked.attend(&one(&q), &one(&k), &one(&v), 0.35, mask).unwrap();
+            let all = |t: &Tensor| pick(t, &open, 0, token + 1);
+            let alone = ops::attention(&one(&q), &all(&k), &all(&v), 0.35, mask).unwrap();
+            for (a, b) in flat(&seen).iter().zip(flat(&alone)) {
+                assert!((a - b).abs() < 2e-6, "token {token}: {a} {b}");
+            }
+        }
+        assert_eq!(read_once.len(), prompt);
+    }
+    assert!(read_once.fork(1).unwrap().select(&[2]).is_err());
 }
 
 #[test]
