@@ -134,6 +134,8 @@ struct Batch<'a> {
     videos: Vec<(usize, &'a Example)>,
     own: Range<usize>,
     ranks: usize,
+    /// The ids of own groups.
+    groups: Vec<String>,
 }
 
 impl<'a> Batch<'a> {
@@ -146,11 +148,13 @@ impl<'a> Batch<'a> {
     ) -> Result<Self> {
         let mut videos = Vec::new();
         let mut fragments = Vec::new();
+        let mut own_groups = Vec::new();
         let drawn = config.groups.min(groups.len());
         let share = world.share(drawn);
         for (number, group) in index::sample(rng, groups.len(), drawn).iter().enumerate() {
             let group = &groups[group];
             let is_own = share.contains(&number);
+            own_groups.extend(is_own.then(|| group.id.clone()));
             // The versions of a group are looked at in the same places, turned and coloured alike, as the contrast needs it.
             let turn = Turn { mirrored: rng.random(), upended: rng.random(), transposed: rng.random() };
             let hue = Hue { u_negated: rng.random(), v_negated: rng.random(), swapped: rng.random() };
@@ -187,6 +191,7 @@ impl<'a> Batch<'a> {
             videos,
             own,
             ranks: world.world_size(),
+            groups: own_groups,
         })
     }
 
@@ -247,7 +252,7 @@ impl<'a> Batch<'a> {
             loss = (loss + (term * *weight)?)?;
             log.push((*name, scalar(term)?));
         }
-        Ok(BatchLoss { loss, terms: log })
+        Ok(BatchLoss { loss, terms: log, batch: self.groups.clone() })
     }
 
     fn column(&self, value: impl Fn(&Example) -> f64) -> Result<Tensor> {

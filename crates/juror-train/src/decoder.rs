@@ -74,6 +74,12 @@ impl<'a> Library<'a> {
         self.groups.partition_point(|range| range.end <= row)
     }
 
+    /// The group and the place in it of a version.
+    pub(crate) fn name(&self, row: usize) -> String {
+        let group = self.group(row);
+        format!("{}#{}", self.files[group].id, row - self.groups[group].start)
+    }
+
     /// What a version shows.
     pub(crate) fn content(&self, row: usize) -> &str {
         &self.files[self.group(row)].content
@@ -302,7 +308,9 @@ fn pairs(
             loss = (loss + (part * (0.5 * weight))?)?;
         }
     }
-    Ok(BatchLoss { terms, loss })
+    let batch = pairs[..pairs.len() / 2].iter();
+    let batch = batch.map(|&(a, b)| format!("{} against {}", library.name(a), library.name(b))).collect();
+    Ok(BatchLoss { terms, loss, batch })
 }
 
 /// Sum of `softplus(-4 order margin)` where the order (1: A is better, -1: B) is known, by `known` of them.
@@ -328,10 +336,12 @@ fn singles(
         .collect::<Result<Vec<_>>>()?;
     let share = world.share(config.batch);
     let (pieces, weight) = pieces_and_weight(&texts, |row| share.contains(row), world);
-    let videos = decoder.project(&library.select(&rows[share.clone()])?, 0)?;
+    let own = &rows[share.clone()];
+    let videos = decoder.project(&library.select(own)?, 0)?;
     let read = read(decoder, &videos, &texts[share], weight)?;
     let terms = vec![("description", scalar(&read.text_loss)?), (TOKENS, pieces as f64)];
-    Ok(BatchLoss { terms, loss: read.text_loss })
+    let batch = own.iter().map(|&row| library.name(row)).collect();
+    Ok(BatchLoss { terms, loss: read.text_loss, batch })
 }
 
 /// The pieces of `[question][text][end]`.

@@ -7,9 +7,9 @@
 //! and stepped on every rank alike, so that weights stay the same bits everywhere. Only the first rank writes.
 
 use crate::log::{LOG_STEPS, Log};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use juror_nn::checkpoint::{CheckpointFolder, TrainingState};
 use juror_nn::collective::Collective;
@@ -75,6 +75,8 @@ pub struct BatchLoss {
     pub loss: Tensor,
     /// Unweighted terms.
     pub terms: Vec<(&'static str, f64)>,
+    /// What the batch is made of, told where its loss is no number.
+    pub batch: Vec<String>,
 }
 
 /// The gradients of one step, for stages that make them themselves (several backward passes to a step).
@@ -85,6 +87,8 @@ pub struct StepGradients {
     pub loss: f64,
     /// Whatever else is logged.
     pub terms: Vec<(String, f64)>,
+    /// What the batch is made of, told where its loss is no number.
+    pub batch: Vec<String>,
 }
 
 /// The value of a scalar tensor.
@@ -106,11 +110,11 @@ impl Fit {
         mut batch_loss: impl FnMut(usize) -> Result<BatchLoss>,
     ) -> Result<BTreeMap<String, Tensor>> {
         self.run_gradients(dir, params, world, |step| {
-            let BatchLoss { loss, terms } = batch_loss(step)?;
+            let BatchLoss { loss, terms, batch } = batch_loss(step)?;
             let value = scalar(&loss)?;
             let grads = if value.is_finite() { Some(loss.backward()?) } else { None };
             let terms = terms.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-            Ok(StepGradients { grads, loss: value, terms })
+            Ok(StepGradients { grads, loss: value, terms, batch })
         })
     }
 
@@ -157,19 +161,19 @@ impl Fit {
         let mut log = Log::open(dir, done, world)?;
         let bar = self.progress(done, world)?;
         for step in done..self.steps {
-            let StepGradients { grads, loss, terms } = gradients(step)?;
+            let StepGradients { grads, loss, terms, batch } = gradients(step)?;
             let (grads, loss) = average_gradients(world, &variables, grads, loss)?;
-            if !loss.is_finite() {
-                bail!("{}: the loss of step {step} is {loss}; the last good checkpoint is kept", self.name);
-            }
+            let broken = |what: &str, value: f64| {
+                let (name, batch) = (self.name, batch.join(", "));
+                format!(
+                    "{name}: the {what} of step {step} is {value} (batch: {batch}); the last good checkpoint is kept"
+                )
+            };
+            ensure!(loss.is_finite(), broken("loss", loss));
             let mut norm = 0.0;
             if let Some(mut grads) = grads {
                 norm = clip_global_norm(&mut grads, &variables, self.max_grad_norm)?;
-                ensure!(
-                    norm.is_finite(),
-                    "{}: the gradient of step {step} is {norm}; the last good checkpoint is kept",
-                    self.name
-                );
+                ensure!(norm.is_finite(), broken("gradient", norm));
                 optimizer.set_lr(self.learning_rate * schedule.factor(step as u64));
                 optimizer.step(&grads)?;
             }
@@ -256,7 +260,7 @@ fn average_gradients(
         match grads.as_ref().and_then(|grads| grads.get(var.as_tensor())) {
             Some(grad) => {
                 numbers.push(1.0);
-                numbers.extend(grad.detach().flatten_all()?.to_vec1::<f32>()?);
+                numbers.extend(grad.detach().flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?);
             }
             None => numbers.resize(numbers.len() + 1 + var.elem_count(), 0.0),
         }
@@ -264,13 +268,14 @@ fn average_gradients(
     world.all_reduce_mean(&mut numbers)?;
     let (loss, mut rest) = (f64::from(numbers[0]), &numbers[1..]);
     // An empty store of gradients has no other maker than a backward pass.
-    let mut store = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?.backward()?;
+    let mut store = Tensor::zeros((), DType::F32, &Device::Cpu)?.backward()?;
     let mut any = false;
     for var in variables.values() {
         let (own, more) = rest.split_at(1 + var.elem_count());
         if own[0] > 0.0 {
             any = true;
-            store.insert(var.as_tensor(), Tensor::from_slice(&own[1..], var.shape(), &Device::Cpu)?);
+            let mean = Tensor::from_slice(&own[1..], var.shape(), var.device())?.to_dtype(var.dtype())?;
+            store.insert(var.as_tensor(), mean);
         }
         rest = more;
     }
@@ -304,14 +309,15 @@ mod tests {
             let batch: Vec<f64> = (0..4).map(|i| (step * 4 + i) as f64 % 5.0).collect();
             let own = &batch[world.share(4)];
             let each = world.world_size() as f64 / 4.0;
-            let mut loss = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
+            let mut loss = Tensor::zeros((), DType::F32, &Device::Cpu)?;
             for value in own {
                 loss = (loss + ((&x - *value)?.sqr()?.sum_all()? * each)?)?;
             }
             if world.is_first() {
                 loss = (loss + (y.sqr()?.sum_all()? * world.world_size() as f64)?)?;
             }
-            Ok(BatchLoss { terms: vec![("first", own[0])], loss })
+            let batch = own.iter().map(|value| format!("value {value}")).collect();
+            Ok(BatchLoss { terms: vec![("first", own[0])], loss, batch })
         })
     }
 
@@ -359,6 +365,34 @@ mod tests {
         // What a kill before the last checkpoint leaves.
         std::fs::remove_file(both.join("step-00000040.safetensors")).unwrap();
         assert_eq!(train(), two);
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_stops_the_run_and_names_its_batch() {
+        let dir = tempfile::tempdir().unwrap();
+        let params = Params::seeded(1, &Device::Cpu);
+        let x = params.get_or_init("x", 1, Init::Normal(1.0)).unwrap();
+        let fit = Fit {
+            name: "test",
+            steps: 9,
+            learning_rate: 0.1,
+            warmup_steps: 0,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            ema_decay: 0.5,
+            save_steps: 2,
+        };
+        let run = |broken: usize| {
+            fit.run(dir.path(), &params, &Single, |step| {
+                let by = if step == broken { f64::NAN } else { 1.0 };
+                let loss = (x.sqr()?.sum_all()? * by)?;
+                Ok(BatchLoss { loss, terms: Vec::new(), batch: vec![format!("clip-{step}")] })
+            })
+        };
+        let error = run(5).unwrap_err().to_string();
+        assert!(error.contains("the loss of step 5 is NaN (batch: clip-5)"), "{error}");
+        assert!(dir.path().join("step-00000004.safetensors").exists(), "the last good checkpoint is kept");
+        run(9).unwrap();
     }
 
     #[test]

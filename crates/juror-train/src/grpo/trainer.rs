@@ -278,7 +278,12 @@ fn iterate<A: Actor>(config: &GrpoConfig, actor: &A, round: &mut Round<A::Prompt
         accumulate(&mut grads, &loss, forward.tape)?;
     }
     let means = sums.into_iter().map(|(name, (sum, n))| (name, sum / n as f64));
-    Ok(StepGradients { grads, loss: total, terms: means.chain(round.terms.clone()).collect() })
+    Ok(StepGradients {
+        grads,
+        loss: total,
+        terms: means.chain(round.terms.clone()).collect(),
+        batch: round.prompts.iter().map(|prompt| actor.describe(prompt).to_string()).collect(),
+    })
 }
 
 /// TRL's keys that do not change between the iterations of a round.

@@ -138,7 +138,8 @@ fn gradients(
     let (mut grads, mut total, mut tokens): (Option<GradStore>, f64, usize) = (None, 0.0, 0);
     let mut mixed = 0.0;
     let share = 1.0 / training.gradient_accumulation_steps as f64;
-    for batch in drawn[world.share(all)].chunks(own) {
+    let drawn = &drawn[world.share(all)];
+    for batch in drawn.chunks(own) {
         let mut tape = config.student.gradient_checkpointing.then(Tape::new);
         let (loss, lambda, written) =
             batch_loss(adapted, batch, training.confidence, progress, tape.as_mut())?;
@@ -154,7 +155,8 @@ fn gradients(
     }
     let terms = [("lambda", mixed), (TOKENS, (tokens * world.world_size()) as f64)];
     let terms = terms.map(|(name, value)| (name.to_owned(), value));
-    Ok(StepGradients { grads, loss: total, terms: terms.to_vec() })
+    let name = |(pair, _): &(&Pair, bool)| format!("{} against {}", pair.a.display(), pair.b.display());
+    Ok(StepGradients { grads, loss: total, terms: terms.to_vec(), batch: drawn.iter().map(name).collect() })
 }
 
 /// The loss of a batch, the share of entropy in it, and how many tokens it was taught.

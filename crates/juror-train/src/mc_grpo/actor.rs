@@ -312,7 +312,8 @@ impl Actor for NanoActor<'_> {
         let video = |row: usize| {
             let steps = &self.library.examples[row].version.steps;
             let names: Vec<String> = steps.iter().map(|s| format!("{}:{:.1}", s.kind, s.level)).collect();
-            if names.is_empty() { "source".to_owned() } else { names.join(",") }
+            let made = if names.is_empty() { "source".to_owned() } else { names.join(",") };
+            format!("{made} ({})", self.library.name(row))
         };
         serde_json::json!({"a": video(prompt.a), "b": video(prompt.b), "target": prompt.target})
     }
