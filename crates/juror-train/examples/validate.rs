@@ -39,7 +39,7 @@ fn main() -> Result<()> {
         None => Nano::embedded()?,
     };
     let config = DataConfig {
-        clips: vec![ClipFolder::new(clips.context("which folder of clips?")?, 1)],
+        clips: vec![ClipFolder { folder: clips.context("which folder of clips?")?, groups: 1, varied: 0 }],
         scenes: 0,
         short_sides: vec![short_side],
         max_frames,

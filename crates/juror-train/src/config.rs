@@ -95,23 +95,6 @@ pub struct ClipFolder {
     /// Groups of the clip varied: turned, recoloured, sped up, cropped, softened (`crate::data::vary`).
     #[serde(default)]
     pub varied: usize,
-    /// Groups of the clip at a lower frame rate (`crate::data::pace`).
-    #[serde(default)]
-    pub slowed: usize,
-    /// Groups of the clip as screen recorders deliver it, which hold and miss frames (`crate::data::pace`).
-    #[serde(default)]
-    pub recorded: usize,
-    /// Only clips whose names begin with one of these; none: all.
-    #[serde(default)]
-    pub names: Vec<String>,
-}
-
-impl ClipFolder {
-    /// All clips of `folder` as they are, in `groups` groups each.
-    #[must_use]
-    pub fn new(folder: PathBuf, groups: usize) -> Self {
-        Self { folder, groups, varied: 0, slowed: 0, recorded: 0, names: Vec::new() }
-    }
 }
 
 /// How far a version is from its source.

@@ -5,10 +5,8 @@
 //! then answers with a level word (a pair) or a score with one decimal (a single video). Wording varies with
 //! the seed, facts do not.
 
-use crate::data::groups::model_kind;
 use crate::data::versions::{Place, Span, Version};
 use juror::verdict::Level;
-use juror_lmm::nano::{KINDS, is_temporal};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
@@ -62,15 +60,12 @@ fn describe(video: &Known<'_>, rng: &mut impl Rng) -> String {
             .version
             .steps
             .iter()
-            .filter(|step| step.level >= UNSEEN_LEVEL)
-            .filter_map(|step| Some((model_kind(&step.kind)?, step.level)))
-            .filter(move |(kind, _)| is_temporal(*kind) == temporal)
-            .map(|(kind, level)| (KINDS[kind], level))
+            .filter(move |step| step.level >= UNSEEN_LEVEL && is_temporal(&step.kind) == temporal)
     };
     let where_and_when = place_and_span(video.version);
     let mut visual: Vec<String> = Vec::new();
-    for (kind, level) in seen(false) {
-        visual.push(format!("{} {}", strength(level), visual_phrase(kind, rng)));
+    for step in seen(false) {
+        visual.push(format!("{} {}", strength(step.level), visual_phrase(&step.kind, rng)));
     }
     let visual = if visual.is_empty() {
         pick(&["clean, detailed picture", "clear picture without visible faults"], rng).to_owned()
@@ -78,11 +73,15 @@ fn describe(video: &Known<'_>, rng: &mut impl Rng) -> String {
         format!("{}{where_and_when}", visual.join(" and "))
     };
     let mut temporal: Vec<String> = Vec::new();
-    for (kind, level) in seen(true) {
-        temporal.push(temporal_phrase(kind, level, video.hold_centre, rng));
+    for step in seen(true) {
+        temporal.push(temporal_phrase(&step.kind, step.level, video.hold_centre, rng));
     }
     let temporal = if temporal.is_empty() { "motion is steady".to_owned() } else { temporal.join(" and ") };
     format!("{visual}; {temporal}")
+}
+
+fn is_temporal(kind: &str) -> bool {
+    juror_lmm::nano::kind_index(kind).is_some_and(juror_lmm::nano::is_temporal)
 }
 
 fn strength(level: f64) -> &'static str {

@@ -89,13 +89,9 @@ impl Example {
     }
 }
 
-/// The model's kind for a simulator's: all lossy video codecs are one, and frames out of order jump as where some are missing.
-pub(crate) fn model_kind(kind: &str) -> Option<usize> {
-    kind_index(match named(kind) {
-        Ok(codec) if codec.is_codec() => "compression",
-        Ok(Kind::Shuffle) => Kind::DroppedFrames.name(),
-        _ => kind,
-    })
+/// The model's kind for a simulator's: all lossy video codecs are one.
+fn model_kind(kind: &str) -> Option<usize> {
+    kind_index(if named(kind).is_ok_and(Kind::is_codec) { "compression" } else { kind })
 }
 
 fn named(kind: &str) -> Result<Kind> {

@@ -1,7 +1,6 @@
 //! From sources to training groups: versions with known order, observed once and kept on disk.
 
 pub mod groups;
-mod pace;
 pub mod sources;
 mod vary;
 pub mod versions;

@@ -1,7 +1,5 @@
-//! Sources: stretches of clips, shrunk to hide their own compression, as they are or varied or at another pace, and procedural
-//! scenes.
+//! Sources: stretches of clips, shrunk to hide their own compression, as they are or varied, and procedural scenes.
 
-use super::pace;
 use super::vary::vary;
 use crate::config::{ClipFolder, DataConfig};
 use anyhow::{Context, Result, ensure};
@@ -34,24 +32,11 @@ pub enum Origin {
         path: PathBuf,
         /// `pristine`, `light`, `moderate` or `heavy`.
         prior: String,
-        /// What is made of it.
-        treatment: Treatment,
+        /// Whether it is varied (`super::vary`).
+        varied: bool,
     },
     /// A rendered scene.
     Scene,
-}
-
-/// What is made of a clip before it is a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Treatment {
-    /// Nothing.
-    AsIs,
-    /// Another content (`super::vary`).
-    Varied,
-    /// A lower frame rate (`super::pace`).
-    Slowed,
-    /// The pace of a screen recorder (`super::pace`).
-    Recorded,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +52,7 @@ struct ClipRow {
 pub fn list(config: &DataConfig, seed: u64) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     let named = |name: &str| juror_nn::rng::derive_named(seed, name);
-    for ClipFolder { folder, groups, varied, slowed, recorded, names } in &config.clips {
+    for ClipFolder { folder, groups, varied } in &config.clips {
         let table = folder.with_extension("csv");
         let mut reader =
             csv::Reader::from_path(&table).with_context(|| format!("cannot read {}", table.display()))?;
@@ -75,18 +60,10 @@ pub fn list(config: &DataConfig, seed: u64) -> Result<Vec<Source>> {
             let ClipRow { file, quality } = row.with_context(|| format!("in {}", table.display()))?;
             let content =
                 Path::new(&file).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-            if !names.is_empty() && !names.iter().any(|name| content.starts_with(name)) {
-                continue;
-            }
-            let plain = (0..groups + varied).map(|turn| {
-                let treatment = if turn < *groups { Treatment::AsIs } else { Treatment::Varied };
-                (format!("{content}-{turn}"), treatment)
-            });
-            let slowed = (0..*slowed).map(|turn| (format!("{content}-slowed-{turn}"), Treatment::Slowed));
-            let recorded =
-                (0..*recorded).map(|turn| (format!("{content}-recorded-{turn}"), Treatment::Recorded));
-            for (id, treatment) in plain.chain(slowed).chain(recorded) {
-                let origin = Origin::Clip { path: folder.join(&file), prior: quality.clone(), treatment };
+            for turn in 0..groups + varied {
+                let id = format!("{content}-{turn}");
+                let (path, prior) = (folder.join(&file), quality.clone());
+                let origin = Origin::Clip { path, prior, varied: turn >= *groups };
                 sources.push(Source { seed: named(&id), id, content: content.clone(), origin });
             }
         }
@@ -114,16 +91,11 @@ impl Source {
                 let fps = [24.0, 25.0, 30.0, 30.0, 50.0, 60.0].choose(&mut rng).copied().unwrap_or(30.0);
                 Ok(Scene::random(self.seed).render(width, height, fps, count)?.collect())
             }
-            Origin::Clip { path, prior, treatment } => {
+            Origin::Clip { path, prior, varied } => {
                 let start: f64 = rng.random();
                 let frames = load_clip(path, prior, side, count, start)
                     .with_context(|| format!("{}", path.display()))?;
-                match treatment {
-                    Treatment::AsIs => Ok(frames),
-                    Treatment::Varied => vary(frames, &mut rng),
-                    Treatment::Slowed => Ok(pace::slow(frames, &mut rng)),
-                    Treatment::Recorded => Ok(pace::record(frames, &mut rng)),
-                }
+                if *varied { vary(frames, &mut rng) } else { Ok(frames) }
             }
         }
     }
@@ -175,15 +147,12 @@ mod tests {
     use crate::config::{ClipFolder, YardstickConfig};
 
     #[test]
-    fn sources_of_one_clip_share_its_content() {
+    fn a_clip_gives_plain_and_varied_sources_of_one_content() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("clips.csv"), "file,quality\nsea.mp4,light\npage.mkv,light\n")
-            .unwrap();
-        let folder = dir.path().join("clips");
-        let all = ClipFolder { varied: 1, slowed: 1, ..ClipFolder::new(folder.clone(), 2) };
-        let pages = ClipFolder { recorded: 1, names: vec!["page".to_owned()], ..ClipFolder::new(folder, 0) };
+        std::fs::write(dir.path().join("clips.csv"), "file,quality\nsea.mp4,light\n").unwrap();
+        let folder = ClipFolder { folder: dir.path().join("clips"), groups: 2, varied: 1 };
         let config = DataConfig {
-            clips: vec![all, pages],
+            clips: vec![folder],
             scenes: 1,
             short_sides: vec![240],
             max_frames: 20,
@@ -192,28 +161,14 @@ mod tests {
             yardstick: YardstickConfig::MsSsim,
         };
         let sources = list(&config, 1).unwrap();
-        let treatment = |source: &Source| match source.origin {
-            Origin::Clip { treatment, .. } => Some(treatment),
-            Origin::Scene => None,
-        };
-        let shown: Vec<_> =
-            sources.iter().map(|s| (s.id.as_str(), s.content.as_str(), treatment(s))).collect();
-        let four = |content| {
-            [
-                (format!("{content}-0"), content, Some(Treatment::AsIs)),
-                (format!("{content}-1"), content, Some(Treatment::AsIs)),
-                (format!("{content}-2"), content, Some(Treatment::Varied)),
-                (format!("{content}-slowed-0"), content, Some(Treatment::Slowed)),
-            ]
-        };
-        let (sea, page) = (four("sea"), four("page"));
-        let recorded = ("page-recorded-0", "page", Some(Treatment::Recorded));
-        let expected: Vec<_> =
-            (sea.iter().chain(&page).map(|(id, content, made)| (id.as_str(), *content, *made)))
-                .chain([recorded, ("scene-000", "scene-000", None)])
-                .collect();
-        assert_eq!(shown, expected);
-        let seeds: std::collections::BTreeSet<u64> = sources.iter().map(|s| s.seed).collect();
-        assert_eq!(seeds.len(), sources.len());
+        let shown: Vec<_> = sources
+            .iter()
+            .map(|s| {
+                (s.id.as_str(), s.content.as_str(), matches!(s.origin, Origin::Clip { varied: true, .. }))
+            })
+            .collect();
+        let scene = ("scene-000", "scene-000", false);
+        assert_eq!(shown, [("sea-0", "sea", false), ("sea-1", "sea", false), ("sea-2", "sea", true), scene]);
+        assert_ne!(sources[0].seed, sources[2].seed);
     }
 }

@@ -103,7 +103,7 @@ impl Version {
 }
 
 /// How often each kind occurs among the versions of a group, relative to the others.
-const SHARES: [(Kind, usize); 19] = [
+const SHARES: [(Kind, usize); 18] = [
     (Kind::H264, 6),
     (Kind::Hevc, 4),
     (Kind::Vp9, 4),
@@ -122,7 +122,6 @@ const SHARES: [(Kind, usize); 19] = [
     (Kind::Freeze, 2),
     (Kind::DroppedFrames, 2),
     (Kind::Shake, 2),
-    (Kind::Shuffle, 3),
 ];
 const FLICKER_SHARE: usize = 2;
 
