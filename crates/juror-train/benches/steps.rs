@@ -83,6 +83,7 @@ fn decoder(name: &str) {
         trunk: random(&[PAIRS, config.trunk_dim]),
         verdict: random(&[PAIRS, 5 + 2 * KINDS.len()]),
         sides: Sides { places: random(&[1, 1, 1]), whole: random(&[1, 1, 1]) }, // not read by the decoder
+        cadence: random(&[1, 1]),                                               // nor this
     };
     let (a, b, rank) = (video(), video(), random(&[PAIRS]));
     let text: Vec<u32> = (0..PAIRS * PIECES).map(|i| (i * 31 % config.vocab_size) as u32).collect();

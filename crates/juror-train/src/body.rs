@@ -444,7 +444,7 @@ impl Example {
 mod tests {
     use super::*;
     use crate::data::versions::Version;
-    use juror_lmm::nano::{FACTS_LEN, PROFILE_LEN, TONE_LEN};
+    use juror_lmm::nano::{Cadence, FACTS_LEN, PROFILE_LEN, TONE_LEN};
 
     #[test]
     fn versions_of_one_group_lose_the_same_inputs() {
@@ -455,6 +455,7 @@ mod tests {
             quality: 1.0,
             same_pixels_as_source: true,
             profile: [0.0; PROFILE_LEN],
+            cadence: Cadence::default(),
             tone: [0.0; TONE_LEN],
             facts: [0.0; FACTS_LEN],
         };

@@ -116,6 +116,7 @@ impl<'a> Library<'a> {
             trunk: cat(|f| &f.trunk)?,
             verdict: cat(|f| &f.verdict)?,
             sides: Sides { places: cat(|f| &f.sides.places)?, whole: cat(|f| &f.sides.whole)? },
+            cadence: cat(|f| &f.cadence)?,
         })
     }
 

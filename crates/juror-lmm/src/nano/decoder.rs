@@ -10,11 +10,12 @@
 //! verdict (`TOKENS_PER_VIDEO` for eight moments), with a learned mark of which video they belong to.
 //!
 //! The margin is `4 (sigmoid(s rA + t + d) - sigmoid(s rB + t - d))` with the body's rank logits `r`, moved apart by their
-//! contrast (`Ensemble::contrast`), a learned scale `s` and offset `t` that turn them into points, and a correction `d` read by the margin head from
+//! contrast (`Ensemble::contrast`) and by what their cadences tell (`cadence.rs`), a learned scale `s` and offset `t` that turn them into points, and a correction `d` read by the margin head from
 //! the hidden state of the question token (the cheap path) or of the last written token (after the reasoning): the
 //! head refines what the body saw and cannot forget it.
 
 use super::body::{BodyOutput, LayerNorm, Linear, REGIONS, Sides};
+use super::cadence::Beside;
 use super::config::{KINDS, NanoConfig};
 use super::ensemble::Ensemble;
 use candle_core::{D, IndexOp, Result, Tensor};
@@ -99,14 +100,17 @@ pub struct VideoFeatures {
     pub verdict: Tensor,
     /// What is laid over another video.
     pub sides: Sides,
+    /// Steps and mean picture, `[videos, 656]` (`cadence.rs`).
+    pub cadence: Tensor,
 }
 
 impl VideoFeatures {
-    /// Gathers what the decoder needs from a full pass of the body over `profile` `[videos, 109]`.
+    /// Gathers what the decoder needs from a full pass of the body over `profile` `[videos, 109]`, and `cadence`
+    /// `[videos, 656]` (`cadence.rs`).
     ///
     /// # Errors
     /// When the pass lacked native places.
-    pub fn new(body: &BodyOutput, profile: &Tensor) -> Result<Self> {
+    pub fn new(body: &BodyOutput, profile: &Tensor, cadence: Tensor) -> Result<Self> {
         let Some(regions) = &body.views.regions else {
             candle_core::bail!("the decoder needs all native places");
         };
@@ -129,21 +133,35 @@ impl VideoFeatures {
             )?
             .detach(),
             sides: body.views.sides.map(|t| Ok(t.detach()))?,
+            cadence,
         })
     }
 
+    /// These videos and `others` beside them (`cadence.rs`).
+    pub(super) fn beside(&self, others: &Self) -> Result<Beside> {
+        Beside::of(&self.cadence, &others.cadence)
+    }
+
     /// The rank logits of these videos and of `others`, `[pairs]` each, judged side by side: half of the lead that their contrast
-    /// gives is added to the one and taken from the other.
+    /// gives and of what their cadences tell is added to the one and taken from the other.
     ///
     /// # Errors
     /// When they were not watched at as many moments.
     pub fn ranks_beside(&self, others: &Self, body: &Ensemble) -> Result<(Tensor, Tensor)> {
-        let half = (body.contrast(&self.sides, &others.sides)? * 0.5)?;
+        let lead = (self.temporal_rank()? - others.temporal_rank()?)?;
+        let Beside { alone, lead: ahead } = self.beside(others)?;
+        // Less of the temporal lead, more of the other two.
+        let more = ((body.contrast(&self.sides, &others.sides)? - (&lead - &lead * alone)?)? + ahead)?;
+        let half = (more * 0.5)?;
         Ok(((self.rank()? + &half)?, (others.rank()? - half)?))
     }
 
     fn rank(&self) -> Result<Tensor> {
-        self.verdict.i((.., 0))? + self.verdict.i((.., 1))?
+        self.verdict.i((.., 0))? + self.temporal_rank()?
+    }
+
+    fn temporal_rank(&self) -> Result<Tensor> {
+        self.verdict.i((.., 1))
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! The parts of the large judges in miniature, trained by juror's own pipeline (`juror train sft`):
 //! `observation` (fragments of a few moments and their tone, a profile of all frames, viewing facts) -> `body` (mixers over
-//! DCT patches, quality logits, distortions) -> `decoder` (writes the reasons, corrects the margin).
+//! DCT patches, quality logits, distortions) -> `decoder` (writes the reasons, corrects the margin). Two videos of one content are also
+//! laid over each other (`contrast`) and held beside each other in time (`cadence`).
 //! What it follows and measured: the design notes `nano.md`; its own figures: `MODEL_CARD.md` beside the weights.
 
 mod body;
+mod cadence;
 mod config;
 mod contrast;
 mod decoder;
@@ -20,6 +22,7 @@ mod voice;
 mod watch;
 
 pub use body::{Body, BodyOutput, FACTS_LEN, Numbers, Sides, Views, is_temporal, kind_index};
+pub use cadence::Cadence;
 pub use config::{Calibration, KINDS, NanoConfig};
 pub use decoder::{Cache, Decoder, VideoFeatures};
 pub use ensemble::Ensemble;
@@ -57,6 +60,8 @@ pub fn embedded_bytes() -> u64 {
 const REPORTED_SEVERITY: f64 = 0.12;
 /// Margins below this, in points, have no sign worth agreeing on.
 const NO_SIGN: f64 = 0.05;
+/// What a rank logit is worth in points, at middling quality.
+const POINTS_PER_LOGIT: f64 = 0.3;
 /// Standard deviation of one viewer's opinion, in points: two viewers' difference is this times root two.
 const VIEWER_SD: f64 = 0.7;
 
@@ -211,7 +216,8 @@ pub fn look(body: &Ensemble, observation: &Observation) -> candle_core::Result<V
     let patches = Tensor::from_vec(patch_features(&bytes), shape, &Device::Cpu)?;
     let numbers = Numbers::of(observation)?;
     let out = body.forward(&patches, NATIVE_PLACES, &numbers)?;
-    VideoFeatures::new(&out, numbers.profile())
+    let cadence = Tensor::new(vec![observation.cadence.row()], &Device::Cpu)?;
+    VideoFeatures::new(&out, numbers.profile(), cadence)
 }
 
 impl Lmm for Nano {
@@ -243,10 +249,12 @@ impl Lmm for Nano {
         };
         let sd = self.config.calibration.margin_sd;
         let (of_a, of_b) = (Logits::of(a.nano()?)?, Logits::of(b.nano()?)?);
+        let beside = a.nano()?.beside(b.nano()?)?;
+        let [alone, lead] = [beside.alone, beside.lead].map(|t| t.to_vec1::<f32>().map(|t| f64::from(t[0])));
         let (visual, temporal) = split(
             margin,
             of_a.visual_points() - of_b.visual_points(),
-            of_a.temporal_points() - of_b.temporal_points(),
+            (of_a.temporal_points() - of_b.temporal_points()) * alone? + lead? * POINTS_PER_LOGIT,
         );
         Ok(PairJudgement {
             margin,

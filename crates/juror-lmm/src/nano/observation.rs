@@ -4,6 +4,7 @@
 //! About 190 kB a moment, whatever the size or duration of the video.
 
 use super::body::FACTS_LEN;
+use super::cadence::Cadence;
 use super::fragments::{self, Offset};
 use super::profile::{PROFILE_LEN, ProfileBuilder};
 use super::tone::{TONE_LEN, tone};
@@ -25,6 +26,8 @@ pub struct Observation {
     pub moments: Vec<Moment>,
     /// Of every frame of the watched stretch.
     pub profile: [f32; PROFILE_LEN],
+    /// What it is held beside another video by.
+    pub cadence: Cadence,
     /// Of the moments' samples.
     pub tone: [f32; TONE_LEN],
     /// How the video is delivered.
@@ -35,7 +38,13 @@ impl Observation {
     /// Puts together what was gathered; the tone follows from the moments.
     #[must_use]
     pub fn new(moments: Vec<Moment>, profile: &ProfileBuilder, facts: [f32; FACTS_LEN]) -> Self {
-        Self { tone: tone(&moments), moments, profile: profile.finish(), facts }
+        Self {
+            tone: tone(&moments),
+            moments,
+            profile: profile.finish(),
+            cadence: Cadence::of(profile),
+            facts,
+        }
     }
 }
 

@@ -30,6 +30,10 @@ const GRID_HEIGHT: usize = 135;
 const CELL: usize = 5;
 const THUMB_WIDTH: usize = GRID_WIDTH / CELL;
 const THUMB_HEIGHT: usize = GRID_HEIGHT / CELL;
+/// Thumbnail cells per cell of the mean picture, along each axis.
+const POOL: usize = 3;
+/// Cells of the mean picture, 16 x 9.
+pub(super) const CELLS: usize = THUMB_WIDTH / POOL * (THUMB_HEIGHT / POOL);
 /// Largest shift searched, in grid cells.
 const MAX_SHIFT: isize = 10;
 /// A difference under this many luma levels is a held frame even in the stillest video.
@@ -56,6 +60,9 @@ pub struct ProfileBuilder {
     previous: Option<Snapshot>,
     steps: Vec<Step>,
     column_sums: Vec<u32>,
+    frames: usize,
+    /// Thumbnails pooled to 16 x 9, added up.
+    picture_sum: Vec<f64>,
 }
 
 #[derive(Debug)]
@@ -72,6 +79,7 @@ impl ProfileBuilder {
     /// Adds the next frame.
     pub fn push(&mut self, luma: &Luma<'_>, pts_secs: f64) {
         let now = self.snapshot(luma, pts_secs);
+        self.add_picture(&now.thumb);
         if let Some(before) = &self.previous {
             let difference = before.thumb.iter().zip(&now.thumb).map(|(a, b)| (a - b).abs()).sum::<f32>()
                 / now.thumb.len() as f32;
@@ -85,6 +93,15 @@ impl ProfileBuilder {
             });
         }
         self.previous = Some(now);
+    }
+
+    fn add_picture(&mut self, thumb: &[f32]) {
+        self.frames += 1;
+        self.picture_sum.resize(CELLS, 0.0);
+        for (i, &value) in thumb.iter().enumerate() {
+            let cell = i / THUMB_WIDTH / POOL * (THUMB_WIDTH / POOL) + i % THUMB_WIDTH / POOL;
+            self.picture_sum[cell] += f64::from(value) / (POOL * POOL) as f64;
+        }
     }
 
     /// Starts a new stretch: what comes next does not follow what came before.
@@ -111,6 +128,21 @@ impl ProfileBuilder {
         Snapshot { pts_secs, grid, thumb, columns, rows, mean }
     }
 
+    /// The difference of each step on the nominal clock, in luma levels.
+    pub(super) fn changes(&self) -> Vec<f32> {
+        ticks(&self.steps, self.nominal_secs(), |step| step.difference)
+    }
+
+    /// Mean luma of all frames in 16 x 9 cells, 0..255; empty without a frame.
+    pub(super) fn mean_picture(&self) -> Vec<f32> {
+        self.picture_sum.iter().map(|sum| (sum / self.frames as f64) as f32).collect()
+    }
+
+    /// The median interval.
+    fn nominal_secs(&self) -> f32 {
+        quantile(self.steps.iter().map(|s| s.interval_secs).collect(), 0.5).max(1e-4)
+    }
+
     /// The profile of the frames seen so far: `[PROFILE_LEN]`, each number of order one; all zero for fewer
     /// than two frames.
     #[must_use]
@@ -119,7 +151,7 @@ impl ProfileBuilder {
             return [0.0; PROFILE_LEN];
         }
         let mut out = Vec::with_capacity(PROFILE_LEN);
-        let nominal_secs = quantile(self.steps.iter().map(|s| s.interval_secs).collect(), 0.5).max(1e-4);
+        let nominal_secs = self.nominal_secs();
         let differences = ticks(&self.steps, nominal_secs, |step| step.difference);
         holds(&differences, nominal_secs, &mut out);
         flicker(&self.steps, &mut out);

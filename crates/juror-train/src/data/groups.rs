@@ -10,7 +10,7 @@ use crate::config::{DataConfig, YardstickConfig};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use juror_lmm::nano::{
-    FACTS_LEN, KINDS, MOMENT_BYTES, Moment, NanoConfig, Observation, Offset, PROFILE_LEN, TONE_LEN,
+    Cadence, FACTS_LEN, KINDS, MOMENT_BYTES, Moment, NanoConfig, Observation, Offset, PROFILE_LEN, TONE_LEN,
     kind_index, moment_frames, observe_frames,
 };
 use juror_media::distort::{self, Chain, Distortion, Kind};
@@ -41,6 +41,9 @@ pub struct Example {
     /// See `juror_lmm::nano`.
     #[serde(with = "as_list")]
     pub profile: [f32; PROFILE_LEN],
+    /// See `juror_lmm::nano`; groups made before it was kept have none.
+    #[serde(default)]
+    pub cadence: Cadence,
     /// See `juror_lmm::nano`.
     pub tone: [f32; TONE_LEN],
     /// See `juror_lmm::nano`.
@@ -151,7 +154,13 @@ impl GroupFile {
         let moments = (0..self.moments)
             .map(|m| Ok(Moment { pts_secs: 0.0, fragments: self.fragments(version, m)?.to_vec() }))
             .collect::<Result<_>>()?;
-        Ok(Observation { moments, profile: example.profile, tone: example.tone, facts: example.facts })
+        Ok(Observation {
+            moments,
+            profile: example.profile,
+            cadence: example.cadence.clone(),
+            tone: example.tone,
+            facts: example.facts,
+        })
     }
 
     /// Opens a group.
@@ -290,6 +299,7 @@ fn make(
             quality: 0.0, // follows on opening
             same_pixels_as_source: same_pixels,
             profile: observation.profile,
+            cadence: observation.cadence,
             tone: observation.tone,
             facts: observation.facts,
             version,
