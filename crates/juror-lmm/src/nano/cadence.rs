@@ -44,6 +44,8 @@ const FLOOR: f32 = 0.02;
 const FLOOR_SHARE: f32 = 0.05;
 /// The other steps of a video that misses some hold at least this share of the motion that its neighbour has there.
 const MADE_UP: f32 = 0.8;
+/// And this share of all motion of its neighbour: frames out of order move far more than a source that holds some.
+const CAUGHT_UP: f32 = 0.3;
 /// Rank logits for missing every step.
 const LEAD: f64 = 10.0;
 /// Missing this share of the steps outweighs whatever the videos look like alone.
@@ -128,7 +130,8 @@ fn missed(x: &[f32], y: &[f32]) -> f64 {
         }
     }
     // A still video is not one that stopped.
-    if own < 1e-6 || own < MADE_UP * others { 0.0 } else { f64::from(held) / x.len() as f64 }
+    let catches_up = own >= MADE_UP * others && own >= CAUGHT_UP * x.iter().sum::<f32>();
+    if own < 1e-6 || !catches_up { 0.0 } else { f64::from(held) / x.len() as f64 }
 }
 
 /// Lin's concordance of the roots; 1 for two videos that never change at all.
