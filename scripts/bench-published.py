@@ -12,6 +12,7 @@ runs (`--runs`, in turns). juror's vision includes resizing and normalising the 
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import time
@@ -224,8 +225,6 @@ def python_speeds(family, run, device, dtype, args):
 
         decode()
         speeds["plain", f"decode, batch {batch}"] = statistics.median(decode() for _ in range(args.rounds))
-        # Nothing is shared there: rollouts are a batch of equal prompts.
-        speeds["plain", f"decode, {batch} rollouts"] = speeds["plain", f"decode, batch {batch}"]
     del plain
 
     model = transformers_model(family, run["config"], device, dtype)
@@ -261,7 +260,6 @@ def python_speeds(family, run, device, dtype, args):
 
         decode()
         speeds["transformers", f"decode, batch {batch}"] = statistics.median(decode() for _ in range(args.rounds))
-        speeds["transformers", f"decode, {batch} rollouts"] = speeds["transformers", f"decode, batch {batch}"]
     if run.get("score"):
         clips = run["score"]["clips"]
 
@@ -339,7 +337,9 @@ def main():
             if args.device != "cpu":
                 torch.cuda.empty_cache()
         for part, speed in ours.items():
-            others = [theirs.get((name, part)) for name in ("plain", "transformers")]
+            # Nothing is shared there: rollouts are a batch of equal prompts.
+            same = re.sub(r"(\d+) rollouts", r"batch \1", part)
+            others = [theirs.get((name, same)) for name in ("plain", "transformers")]
             figures = [f"{other:.4g}" if other else "" for other in others]
             ratios = [f"{speed / other:.2f}" if other else "" for other in others]
             print(f"| {family} | {part} | {speed:.4g} | {' | '.join(figures)} | {' | '.join(ratios)} |", flush=True)

@@ -177,19 +177,13 @@ impl KvCache {
             // `cat` of one tensor returns the same storage, which two caches must not share.
             if times == 1 { t.copy() } else { Tensor::cat(&vec![t; times], 0) }
         };
+        let shared = self.shared.as_ref().map(|shared| shared.repeated(times));
         let Some((keys, values)) = &self.buffers else {
-            return Ok(Self {
-                shared: self.shared.as_ref().map(|s| s.repeated(times)),
-                buffers: None,
-                own_len: 0,
-            });
+            return Ok(Self { shared, buffers: None, own_len: 0 });
         };
-        if self.shared.is_some() || times == 1 {
-            return Ok(Self {
-                shared: self.shared.as_ref().map(|s| s.repeated(times)),
-                buffers: Some((repeated(keys)?, repeated(values)?)),
-                own_len: self.own_len,
-            });
+        if shared.is_some() || times == 1 {
+            let buffers = Some((repeated(keys)?, repeated(values)?));
+            return Ok(Self { shared, buffers, own_len: self.own_len });
         }
         // A copy: this cache may take tokens back and write over them.
         let kept = |t: &Tensor| t.narrow(2, 0, self.own_len)?.copy();

@@ -19,6 +19,7 @@
 //! where one misses steps of the other. The numbers were chosen on the validation ladders (`juror_train::validate`), whose figures hardly change
 //! around them. Leaves out: videos that are shifted in time against each other or differ in frame rate; the body judges them alone.
 
+use super::motion::scale;
 use super::profile::{CELLS, ProfileBuilder};
 use candle_core::{Device, Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,7 @@ const UNLIKE: f64 = 0.6;
 const ALIKE: f64 = 0.9;
 /// A step is held if it is less than this share of the other video's.
 const HELD: f32 = 0.1;
-/// The least change that is motion: in luma levels, and as a share of the scale (the mean weighted by itself).
+/// The least change that is motion: in luma levels, and as a share of the scale (`motion.rs`).
 const FLOOR: f32 = 0.02;
 const FLOOR_SHARE: f32 = 0.05;
 /// The other steps of a video that misses some hold at least this share of the motion that its neighbour has there.
@@ -119,8 +120,7 @@ fn beside(a: &[f32], b: &[f32]) -> (f32, f32) {
 
 /// Share of the steps at which `y` is held while `x` moves.
 fn missed(x: &[f32], y: &[f32]) -> f64 {
-    let scale = x.iter().map(|x| x * x).sum::<f32>() / x.iter().sum::<f32>().max(1e-6);
-    let floor = (FLOOR_SHARE * scale).max(FLOOR);
+    let floor = (FLOOR_SHARE * scale(x)).max(FLOOR);
     let (mut held, mut own, mut others) = (0, 0.0, 0.0);
     for (&x, &y) in x.iter().zip(y) {
         if y < HELD * x && x > floor {

@@ -69,7 +69,7 @@ pub(super) fn numbers(
 /// Twenty-eight numbers of one series.
 fn evenness(ticks: &[f32], nominal_secs: f32, out: &mut Vec<f32>) {
     let n = ticks.len() as f32;
-    let scale = ticks.iter().map(|t| t * t).sum::<f32>() / ticks.iter().sum::<f32>().max(1e-6);
+    let scale = scale(ticks);
     let held_below = |share: f32| -> Vec<bool> {
         let threshold = (share * scale).max(FLOOR);
         ticks.iter().map(|&t| t < threshold).collect()
@@ -106,6 +106,11 @@ fn evenness(ticks: &[f32], nominal_secs: f32, out: &mut Vec<f32>) {
     }
     let bends: Vec<f32> = ticks.windows(3).map(|w| (w[1] - (w[0] + w[2]) / 2.0).abs()).collect();
     out.push(mean(&bends) / (scale + 1e-3));
+}
+
+/// The scale of a series: its mean weighted by itself, to which held frames add nothing.
+pub(super) fn scale(ticks: &[f32]) -> f32 {
+    ticks.iter().map(|t| t * t).sum::<f32>() / ticks.iter().sum::<f32>().max(1e-6)
 }
 
 fn longest(runs: &[usize]) -> f32 {

@@ -152,7 +152,7 @@ impl ProfileBuilder {
         }
         let mut out = Vec::with_capacity(PROFILE_LEN);
         let nominal_secs = self.nominal_secs();
-        let differences = ticks(&self.steps, nominal_secs, |step| step.difference);
+        let differences = self.changes();
         holds(&differences, nominal_secs, &mut out);
         flicker(&self.steps, &mut out);
         shake(&self.steps, &differences, &mut out);

@@ -25,7 +25,7 @@ pub enum Mask<'a> {
 /// `kv_heads`: query head `h` reads key head `h / (heads/kv_heads)`. A query that sees nothing gives 0.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Mask) -> Result<Tensor> {
     let dims = sizes(q, k, v)?;
-    if fused(&[q, k, v]) && v.dim(3)? == dims.dim && dims.dim > 0 {
+    if has_kernel(dims, q, k, v)? {
         let op = Fused::new(dims, scale, mask)?;
         return rows_of(q)?.apply_op3(&rows_of(k)?, &rows_of(v)?, Split(op));
     }
@@ -47,7 +47,7 @@ pub struct Part {
 pub fn partial_attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Mask) -> Result<Part> {
     let dims = sizes(q, k, v)?;
     let shape = (dims.batch, dims.heads, dims.q_len);
-    if fused(&[q, k, v]) && v.dim(3)? == dims.dim && dims.dim > 0 {
+    if has_kernel(dims, q, k, v)? {
         let op = Split(Fused::new(dims, scale, mask)?);
         let out = rows_of(q)?.apply_op3_no_bwd(&rows_of(k)?, &rows_of(v)?, &op)?;
         let lse = op.0.lse.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -79,6 +79,11 @@ fn sizes(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Dims> {
         bail!("attention: q {:?}, k {:?}, v {:?}", q.dims(), k.dims(), v.dims());
     }
     Ok(Dims { batch, heads, kv_heads, q_len, k_len, dim })
+}
+
+/// Whether the fused kernel takes these.
+fn has_kernel(dims: Dims, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<bool> {
+    Ok(fused(&[q, k, v]) && v.dim(3)? == dims.dim && dims.dim > 0)
 }
 
 /// Masked scores `[batch, heads, q_len, k_len]`, and 0 where nothing may be seen.
