@@ -43,7 +43,7 @@ pub struct Watched {
 /// What the vision stage of a model leaves for its language stage.
 pub(crate) enum Features {
     /// Of `nano`.
-    Nano(crate::nano::VideoFeatures),
+    Nano(Box<crate::nano::Seen>),
     /// Of a published checkpoint.
     Published(Box<crate::published::VideoTokens>),
     /// Of a model served elsewhere.
@@ -55,16 +55,19 @@ impl Watched {
     #[must_use]
     pub fn tensors(&self) -> Vec<&Tensor> {
         match &self.features {
-            Features::Nano(f) => vec![&f.moments, &f.regions, &f.temporal, &f.trunk, &f.verdict],
+            Features::Nano(seen) => {
+                let f = &seen.features;
+                vec![&f.moments, &f.regions, &f.temporal, &f.trunk, &f.verdict]
+            }
             Features::Published(video) => std::iter::once(&video.tokens).chain(&video.deepstack).collect(),
             Features::Remote(_) => Vec::new(),
         }
     }
 
     /// What `nano` saw.
-    pub(crate) fn nano(&self) -> Result<&crate::nano::VideoFeatures> {
+    pub(crate) fn nano(&self) -> Result<&crate::nano::Seen> {
         match &self.features {
-            Features::Nano(features) => Ok(features),
+            Features::Nano(seen) => Ok(seen),
             _ => Err(crate::error::Error::Input("the video was watched by another model".into())),
         }
     }

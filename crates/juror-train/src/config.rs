@@ -29,6 +29,9 @@ pub struct SftConfig {
     pub bodies: usize,
     /// Ranking, regression and attribution by each body.
     pub body: BodyTraining,
+    /// Pairs laid over each other; without it the first of `joined` gives its overlay, if it has one.
+    #[serde(default)]
+    pub overlay: Option<OverlayTraining>,
     /// Written comparisons by the decoder.
     pub language: LanguageTraining,
     /// What the finished weights keep of parts that are too sure of themselves.
@@ -46,6 +49,9 @@ fn one() -> usize {
 pub struct Shrinkage {
     /// On the contrast of two videos (`juror_lmm::nano`).
     pub contrast: f64,
+    /// On the lead that two videos laid over each other give.
+    #[serde(default = "whole")]
+    pub overlay: f64,
     /// On the decoder's correction of the margin.
     pub correction: f64,
     /// On the temporal penalties.
@@ -59,7 +65,7 @@ fn whole() -> f64 {
 
 impl Default for Shrinkage {
     fn default() -> Self {
-        Self { contrast: 1.0, correction: 1.0, temporal: whole() }
+        Self { contrast: 1.0, overlay: whole(), correction: 1.0, temporal: whole() }
     }
 }
 
@@ -173,6 +179,30 @@ pub struct BodyWeights {
     pub aspect: f64,
 }
 
+/// Optimisation of the overlay.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverlayTraining {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Pairs of a batch.
+    pub batch: usize,
+    /// Share of the hidden values that each pair goes without.
+    pub dropout: f64,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Steps of linear warm-up.
+    pub warmup_steps: usize,
+    /// Weight decay of matrices.
+    pub weight_decay: f64,
+    /// Largest global gradient norm.
+    pub max_grad_norm: f64,
+    /// Decay of the weight average that is kept.
+    pub ema_decay: f64,
+    /// Steps between checkpoints.
+    pub save_steps: usize,
+}
+
 /// Optimisation of the decoder.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -259,6 +289,9 @@ impl SftConfig {
         self.data.check()?;
         self.body.check()?;
         self.language.check()?;
+        if let Some(overlay) = &self.overlay {
+            overlay.check()?;
+        }
         ensure!(
             (1..=MOST_BODIES).contains(&self.bodies),
             "bodies is {}, 1 to {MOST_BODIES} are allowed",
@@ -326,6 +359,18 @@ impl BodyTraining {
         positive("body.max_grad_norm", self.max_grad_norm)?;
         share("body.dropout", self.dropout)?;
         share("body.ema_decay", self.ema_decay)
+    }
+}
+
+impl OverlayTraining {
+    fn check(&self) -> Result<()> {
+        ensure!(self.batch >= 1, "overlay.batch is 0, at least 1 is needed");
+        ensure!(self.save_steps >= 1, "overlay.save_steps is 0, at least 1 is needed");
+        from_zero("overlay.weight_decay", self.weight_decay)?;
+        share("overlay.dropout", self.dropout)?;
+        share("overlay.ema_decay", self.ema_decay)?;
+        positive("overlay.learning_rate", self.learning_rate)?;
+        positive("overlay.max_grad_norm", self.max_grad_norm)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod language;
 pub mod log;
 pub mod lora;
 pub mod mc_grpo;
+pub mod overlay;
 pub mod pairs;
 pub mod panel;
 pub mod rewards;

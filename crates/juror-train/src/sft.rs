@@ -1,8 +1,8 @@
-//! `juror train sft`: data, body, decoder, and the finished model folder, each resumable.
+//! `juror train sft`: data, bodies, overlay, decoder, and the finished model folder, each resumable.
 //!
 //! ```text
 //! RUN/groups/*.safetensors      versions, observed
-//! RUN/body/N/, RUN/decoder/     checkpoints, log.jsonl and the same for TensorBoard
+//! RUN/{body/N,overlay,decoder}/  checkpoints, log.jsonl and the same for TensorBoard
 //! RUN/model/                    config.json, model.safetensors (f16), tokenizer.json: opens with --model; MODEL_CARD.md
 //! ```
 //!
@@ -16,7 +16,7 @@ use crate::data::groups::{self, GroupFile};
 use crate::data::sources::{self, Source};
 use crate::engine::Stage;
 use crate::validate::{Report, measure_and_calibrate};
-use crate::{body, decoder, shrink};
+use crate::{body, decoder, overlay, shrink};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use juror_lmm::nano::{Ensemble, Nano, NanoConfig, Voice};
@@ -36,20 +36,39 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     let joined = config.joined.iter().map(|folder| Joined::read(folder)).collect::<Result<Vec<_>>>()?;
     let own = NanoConfig { bodies: config.bodies, ..NanoConfig::default() };
     let others: usize = joined.iter().map(|other| other.config.bodies).sum();
-    let model =
-        NanoConfig { bodies: others + own.bodies, temporal_gain: config.shrinkage.temporal, ..own.clone() };
+    let overlay_dim = match (&config.overlay, joined.first()) {
+        (Some(_), _) => own.overlay_dim,
+        (None, first) => first.map_or(0, |other| other.config.overlay_dim),
+    };
+    let model = NanoConfig {
+        bodies: others + own.bodies,
+        temporal_gain: config.shrinkage.temporal,
+        overlay_dim,
+        ..own.clone()
+    };
     let sources = sources::list(&config.data, config.seed)?;
     let all = prepare_groups(&config.data, &model, &sources, &groups::folder(&config.run_dir), world)?;
     let (training, held_out) = hold_out(all);
 
-    let (body_dir, decoder_dir) = (config.run_dir.join("body"), config.run_dir.join("decoder"));
+    let [body_dir, overlay_dir, decoder_dir] =
+        ["body", "overlay", "decoder"].map(|stage| config.run_dir.join(stage));
     let stage = Stage { dir: &body_dir, seed: config.seed, world, start: None };
     let mut weights = Ensemble::moved(body::train(&config.body, &own, &training, &stage)?, others);
     shrink::contrasts(config.shrinkage, &mut weights, others..model.bodies)?;
     let mut first = 0;
     for other in &joined {
-        weights.extend(Ensemble::moved(other.weights.clone(), first));
+        weights.extend(Ensemble::moved(part(&other.weights, "body."), first));
         first += other.config.bodies;
+    }
+    let stage = Stage { dir: &overlay_dir, ..stage };
+    match &config.overlay {
+        Some(overlay) => {
+            weights.extend(overlay::train(overlay, &model, &training, &stage)?);
+            shrink::overlay(config.shrinkage, &mut weights)?;
+        }
+        None => {
+            weights.extend(joined.first().map(|other| part(&other.weights, "overlay.")).unwrap_or_default())
+        }
     }
     let frozen = Ensemble::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;
     let library = decoder::Library::new(&frozen, &training);
@@ -78,7 +97,11 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
         training: &training,
         held_out: &held_out,
         processes: world.world_size(),
-        steps: &[("body", config.body.steps), ("decoder", config.language.steps)],
+        steps: &[
+            ("body", config.body.steps),
+            ("overlay", config.overlay.as_ref().map_or(0, |overlay| overlay.steps)),
+            ("decoder", config.language.steps),
+        ],
         figures: &figures,
     };
     card.write(&folder)?;
@@ -106,6 +129,7 @@ impl Joined {
         let same = NanoConfig {
             bodies: own.bodies,
             temporal_gain: own.temporal_gain,
+            overlay_dim: own.overlay_dim,
             calibration: own.calibration,
             ..config.clone()
         };
@@ -114,6 +138,12 @@ impl Joined {
         let weights = weights.into_iter().map(|(name, t)| Ok((name, t.to_dtype(DType::F32)?)));
         Ok(Self { config, weights: weights.collect::<Result<_>>()?, tokenizer: read("tokenizer.json")? })
     }
+}
+
+/// The weights whose names begin with `prefix`.
+pub(crate) fn part(weights: &BTreeMap<String, Tensor>, prefix: &str) -> BTreeMap<String, Tensor> {
+    let own = weights.iter().filter(|(name, _)| name.starts_with(prefix));
+    own.map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
 }
 
 /// The groups of `sources`, made where they are not in `dir` yet: each rank makes its share, then all open all.

@@ -1,5 +1,5 @@
-//! Shrinking what training is too sure of: the contrast of two videos, the decoder's correction of the margin and the temporal penalties
-//! fit contents that are known, and on others push margins about. Last layers are multiplied by factors of the configuration; that
+//! Shrinking what training is too sure of: the contrast of two videos, what they tell laid over each other, the decoder's correction of the
+//! margin and the temporal penalties fit contents that are known, and on others push margins about. Last layers are multiplied by factors of the configuration; that
 //! of the temporal penalties becomes `temporal_gain` of the model. In the end the two numbers that turn rank logits `r` into points,
 //!
 //! ```text
@@ -12,9 +12,10 @@
 use crate::config::Shrinkage;
 use crate::data::groups::GroupFile;
 use crate::decoder::Library;
+use crate::overlay::leads;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use juror_lmm::nano::{Ensemble, NanoConfig};
+use juror_lmm::nano::{Ensemble, NanoConfig, Overlay};
 use juror_nn::params::Params;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,6 +43,14 @@ pub(crate) fn contrasts(
         }
     }
     Ok(())
+}
+
+/// Shrinks the leads of videos laid over each other.
+///
+/// # Errors
+/// When a tensor is missing.
+pub(crate) fn overlay(shrinkage: Shrinkage, weights: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    multiply(weights, "overlay.out.weight", shrinkage.overlay)
 }
 
 /// Shrinks the decoder's correction.
@@ -79,8 +88,9 @@ pub(crate) fn fit_margins(
     }
     let number = |name: &str| -> Result<f64> { Ok(f64::from(tensor(weights, name)?.to_vec1::<f32>()?[0])) };
     let start = (number(SCALE)?, number(OFFSET)?);
-    let body = Ensemble::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, model)?;
-    let (scale, offset) = fit(&pairs(&body, held_out)?, start);
+    let params = Params::from_tensors(weights.clone(), &Device::Cpu)?;
+    let (body, overlay) = (Ensemble::new(&params, model)?, model.overlay(&params)?);
+    let (scale, offset) = fit(&pairs(&body, overlay.as_ref(), held_out)?, start);
     tracing::info!(
         "margins: scale {scale:.4}, offset {offset:.4}; before shrinking {:.4}, {:.4}",
         start.0,
@@ -93,7 +103,7 @@ pub(crate) fn fit_margins(
 }
 
 /// All pairs of each group.
-fn pairs(body: &Ensemble, groups: &[GroupFile]) -> Result<Vec<Pair>> {
+fn pairs(body: &Ensemble, overlay: Option<&Overlay>, groups: &[GroupFile]) -> Result<Vec<Pair>> {
     let library = Library::new(body, groups);
     let mut pairs = Vec::new();
     let mut first = 0;
@@ -106,8 +116,13 @@ fn pairs(body: &Ensemble, groups: &[GroupFile]) -> Result<Vec<Pair>> {
         let (rank_a, rank_b) = (rank_a.to_vec1::<f32>()?, rank_b.to_vec1::<f32>()?);
         let points = |row: usize| 4.0 * library.examples[row].quality;
         let targets = a.iter().zip(&b).map(|(&a, &b)| points(a) - points(b));
-        let ranks = rank_a.into_iter().zip(rank_b);
-        pairs.extend(ranks.zip(targets).map(|((a, b), target)| (f64::from(a), f64::from(b), target)));
+        let leads = match overlay {
+            Some(overlay) => leads(overlay, group)?,
+            None => vec![0.0; a.len()],
+        };
+        let ranks = rank_a.into_iter().zip(rank_b).zip(leads);
+        let ranks = ranks.map(|((a, b), lead)| (f64::from(a) + lead / 2.0, f64::from(b) - lead / 2.0));
+        pairs.extend(ranks.zip(targets).map(|((a, b), target)| (a, b, target)));
     }
     Ok(pairs)
 }

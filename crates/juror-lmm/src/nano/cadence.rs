@@ -35,6 +35,8 @@ const END: f32 = -1.0;
 const SAME: f64 = 0.9;
 /// Numbers of steps may differ by this share.
 const SLACK: f64 = 0.02;
+/// Fewer steps have no cadence.
+const LEAST_STEPS: usize = 8;
 /// Concordance below which two videos do not move alike, and from which on they fully do.
 const UNLIKE: f64 = 0.6;
 const ALIKE: f64 = 0.9;
@@ -102,20 +104,30 @@ impl Beside {
 
 /// [`Beside`] of one pair.
 fn beside(a: &[f32], b: &[f32]) -> (f32, f32) {
+    let Some(n) = common_steps(a, b).filter(|&n| n >= LEAST_STEPS) else {
+        return (1.0, 0.0);
+    };
+    let (x, y) = (&a[..n], &b[..n]);
+    let likeness = ((concordance(x, y) - UNLIKE) / (ALIKE - UNLIKE)).clamp(0.0, 1.0);
+    let ahead = missed(x, y) - missed(y, x);
+    let settled = likeness.max((ahead.abs() / PLAIN).min(1.0));
+    ((1.0 - settled) as f32, (ahead * (1.0 - likeness) * LEAD) as f32)
+}
+
+/// How many steps two rows share, if they are of one content and clock.
+fn common_steps(a: &[f32], b: &[f32]) -> Option<usize> {
     let (steps_a, picture_a) = a.split_at(STEPS);
     let (steps_b, picture_b) = b.split_at(STEPS);
     let len = |steps: &[f32]| steps.iter().take_while(|&&step| step >= 0.0).count();
     let (of_a, of_b) = (len(steps_a), len(steps_b));
     let n = of_a.min(of_b);
-    let in_step = n >= 8 && of_a.abs_diff(of_b) as f64 <= SLACK * n as f64 + 1.0;
-    if !in_step || correlation(picture_a, picture_b) < SAME {
-        return (1.0, 0.0);
-    }
-    let (x, y) = (&steps_a[..n], &steps_b[..n]);
-    let likeness = ((concordance(x, y) - UNLIKE) / (ALIKE - UNLIKE)).clamp(0.0, 1.0);
-    let ahead = missed(x, y) - missed(y, x);
-    let settled = likeness.max((ahead.abs() / PLAIN).min(1.0));
-    ((1.0 - settled) as f32, (ahead * (1.0 - likeness) * LEAD) as f32)
+    let in_step = of_a.abs_diff(of_b) as f64 <= SLACK * n as f64 + 1.0;
+    (in_step && correlation(picture_a, picture_b) >= SAME).then_some(n)
+}
+
+/// Whether two rows are of one content and clock, so that their moments show the same.
+pub(super) fn one_content(a: &Tensor, b: &Tensor) -> Result<bool> {
+    Ok(common_steps(&a.to_vec1::<f32>()?, &b.to_vec1::<f32>()?).is_some())
 }
 
 /// Share of the steps at which `y` is held while `x` moves.

@@ -1,6 +1,8 @@
 //! Sizes of `nano`, as they stand in its `config.json`.
 
+use super::overlay::Overlay;
 use crate::error::{Error, Result};
+use juror_nn::params::Params;
 use serde::{Deserialize, Serialize};
 
 /// What the body may name. `compression` is what every lossy video codec does; the stream's own codec gives
@@ -48,6 +50,9 @@ pub struct NanoConfig {
     pub trunk_dim: usize,
     /// Width of the temporal branch.
     pub temporal_dim: usize,
+    /// Width of the network that reads two videos laid over each other; 0: they are not.
+    #[serde(default)]
+    pub overlay_dim: usize,
     /// Width of the decoder.
     pub hidden_size: usize,
     /// Blocks of the decoder.
@@ -86,6 +91,7 @@ impl Default for NanoConfig {
             fragment_dim: 160,
             trunk_dim: 192,
             temporal_dim: 96,
+            overlay_dim: 48,
             hidden_size: 128,
             num_hidden_layers: 4,
             num_attention_heads: 4,
@@ -98,6 +104,14 @@ impl Default for NanoConfig {
 }
 
 impl NanoConfig {
+    /// The network that reads two videos laid over each other, if there is one.
+    ///
+    /// # Errors
+    /// When a stored tensor has another shape.
+    pub fn overlay(&self, p: &Params) -> candle_core::Result<Option<Overlay>> {
+        (self.overlay_dim > 0).then(|| Overlay::new(p, self.overlay_dim)).transpose()
+    }
+
     /// Says what is wrong with the sizes, if anything.
     ///
     /// # Errors
@@ -125,6 +139,9 @@ impl NanoConfig {
             if value == 0 || value > 65_536 {
                 return refuse(key, &value, "1 to 65536 is allowed");
             }
+        }
+        if self.overlay_dim > 4096 {
+            return refuse("overlay_dim", &self.overlay_dim, "0 to 4096 is allowed");
         }
         if !(self.temporal_gain.is_finite() && self.temporal_gain >= 0.0) {
             return refuse("temporal_gain", &self.temporal_gain, "a number from 0 is needed");

@@ -2,8 +2,9 @@
 //!
 //! The parts of the large judges in miniature, trained by juror's own pipeline (`juror train sft`):
 //! `observation` (fragments of a few moments and their tone, a profile of all frames, viewing facts) -> `body` (mixers over
-//! DCT patches, quality logits, distortions) -> `decoder` (writes the reasons, corrects the margin). Two videos of one content are also
-//! laid over each other (`contrast`) and held beside each other in time (`cadence`).
+//! DCT patches, quality logits, distortions) -> `decoder` (writes the reasons, corrects the margin). Two videos of one content are
+//! references for each other, too: laid over each other place by place (`contrast`, of what the body sees) and block by block (`overlay`,
+//! of their `spectra`), and held beside each other in time (`cadence`).
 //! What it follows and measured: the design notes `nano.md`; its own figures: `MODEL_CARD.md` beside the weights.
 
 mod body;
@@ -15,8 +16,10 @@ mod ensemble;
 mod fragments;
 mod motion;
 mod observation;
+mod overlay;
 mod patches;
 mod profile;
+mod spectra;
 mod tone;
 mod voice;
 mod watch;
@@ -28,8 +31,10 @@ pub use decoder::{Cache, Decoder, VideoFeatures};
 pub use ensemble::Ensemble;
 pub use fragments::{CONTEXT_PLACES, FRAGMENT_BYTES, Hue, MOMENT_BYTES, NATIVE_PLACES, Offset, PLACES, Turn};
 pub use observation::{Moment, Observation, facts, moment_frames, observe_frames};
+pub use overlay::{COMMON, DIFFERENCES, Evidence, Overlay};
 pub use patches::{PATCH_LEN, PATCHES, features as patch_features};
 pub use profile::{HOLD_CENTRE, PROFILE_LEN, ProfileBuilder};
+pub use spectra::Spectra;
 pub use tone::TONE_LEN;
 pub use voice::{COMPARE, DESCRIBE, END, Voice};
 
@@ -70,6 +75,7 @@ pub struct Nano {
     info: ModelInfo,
     config: NanoConfig,
     body: Ensemble,
+    overlay: Option<Overlay>,
     decoder: Decoder,
     voice: Voice,
 }
@@ -104,11 +110,12 @@ impl Nano {
         config.check()?;
         let params = Params::from_bytes(weights, &Device::Cpu)?;
         let body = Ensemble::new(&params, &config)?;
+        let overlay = config.overlay(&params)?;
         let decoder = Decoder::new(&params, &config)?;
         params.verify()?;
         let sha256 = Sha256::digest(weights).iter().map(|b| format!("{b:02x}")).collect();
         let voice = Voice::from_bytes(tokenizer)?;
-        Ok(Self { info: ModelInfo { name: name.to_owned(), sha256 }, config, body, decoder, voice })
+        Ok(Self { info: ModelInfo { name: name.to_owned(), sha256 }, config, body, overlay, decoder, voice })
     }
 
     /// Sizes and calibration.
@@ -136,22 +143,33 @@ impl Nano {
             decode_secs: 0.0,
             vision_secs: started.elapsed().as_secs_f64(),
             codec_kind,
-            features: Features::Nano(features),
+            features: Features::Nano(Box::new(Seen { features, spectra: Spectra::of(observation) })),
         })
     }
 
-    /// Margin of A over B by the cheap path (`hidden` of the question) and, if wanted, the written reasons.
-    fn ask(&self, a: &VideoFeatures, b: &VideoFeatures, rationale: bool) -> Result<(f64, Option<String>)> {
+    /// Margin of A over B by the cheap path (`hidden` of the question) and, if wanted, the written reasons. `ahead`: rank logits that
+    /// A is ahead of B by, laid over each other.
+    fn ask(&self, a: &Seen, b: &Seen, ahead: f64, rationale: bool) -> Result<(f64, Option<String>)> {
+        let (a, b) = (&a.features, &b.features);
         let videos = Tensor::cat(&[self.decoder.project(a, 0)?, self.decoder.project(b, 1)?], 1)?;
         let mut talk = self.voice.ask(&self.decoder, &videos, COMPARE)?;
         let text = if rationale { Some(talk.write()?) } else { None };
         let (rank_a, rank_b) = a.ranks_beside(b, &self.body)?;
-        let margin = self.decoder.margin(talk.question(), &rank_a, &rank_b)?;
+        let margin =
+            self.decoder.margin(talk.question(), &(rank_a + ahead / 2.0)?, &(rank_b - ahead / 2.0)?)?;
         Ok((f64::from(margin.to_vec1::<f32>()?[0]), text))
     }
 
+    /// Rank logits that A is ahead of B by, laid over each other.
+    fn overlaid(&self, a: &Seen, b: &Seen) -> Result<f64> {
+        match &self.overlay {
+            Some(overlay) if a.shows_what(b)? => Ok(overlay.lead(&a.spectra, &b.spectra)?),
+            _ => Ok(0.0),
+        }
+    }
+
     fn attributions(&self, video: &Watched) -> Result<Vec<Attribution>> {
-        let verdict: Vec<f32> = video.nano()?.verdict.i(0)?.to_vec1()?;
+        let verdict: Vec<f32> = video.nano()?.features.verdict.i(0)?.to_vec1()?;
         let (dominant, severity) = verdict[4..].split_at(1 + KINDS.len());
         let highest = dominant.iter().copied().fold(f32::MIN, f32::max);
         let total: f32 = dominant.iter().map(|x| (x - highest).exp()).sum();
@@ -168,6 +186,21 @@ impl Nano {
             .collect();
         seen.sort_by(|a, b| (b.0 + b.1.severity).total_cmp(&(a.0 + a.1.severity)));
         Ok(seen.into_iter().map(|(_, seen)| seen).collect())
+    }
+}
+
+/// What `nano` saw of a video.
+pub(crate) struct Seen {
+    /// What the language stage reads.
+    pub(crate) features: VideoFeatures,
+    /// What it is laid over another video by.
+    spectra: Spectra,
+}
+
+impl Seen {
+    /// Whether `other` shows the same content at the same times.
+    fn shows_what(&self, other: &Self) -> candle_core::Result<bool> {
+        cadence::one_content(&self.features.cadence.i(0)?, &other.features.cadence.i(0)?)
     }
 }
 
@@ -236,11 +269,13 @@ impl Lmm for Nano {
 
     fn compare(&self, a: &Watched, b: &Watched, options: &JudgeOptions) -> Result<PairJudgement> {
         let started = Instant::now();
-        let (forward, rationale) = self.ask(a.nano()?, b.nano()?, options.rationale)?;
+        let (of_a, of_b) = (a.nano()?, b.nano()?);
+        let ahead = self.overlaid(of_a, of_b)?;
+        let (forward, rationale) = self.ask(of_a, of_b, ahead, options.rationale)?;
         let (margin, order_agreement) = if options.single_order {
             (forward, None)
         } else {
-            let backward = self.ask(b.nano()?, a.nano()?, false)?.0;
+            let backward = self.ask(of_b, of_a, -ahead, false)?.0;
             // Exactly antisymmetric: swapping A and B swaps `forward` and `backward`.
             (
                 (forward - backward) / 2.0,
@@ -248,12 +283,12 @@ impl Lmm for Nano {
             )
         };
         let sd = self.config.calibration.margin_sd;
-        let (of_a, of_b) = (Logits::of(a.nano()?)?, Logits::of(b.nano()?)?);
-        let beside = a.nano()?.beside(b.nano()?)?;
+        let beside = of_a.features.beside(&of_b.features)?;
         let [alone, lead] = [beside.alone, beside.lead].map(|t| t.to_vec1::<f32>().map(|t| f64::from(t[0])));
+        let (of_a, of_b) = (Logits::of(&of_a.features)?, Logits::of(&of_b.features)?);
         let (visual, temporal) = split(
             margin,
-            of_a.visual_points() - of_b.visual_points(),
+            of_a.visual_points() - of_b.visual_points() + ahead * POINTS_PER_LOGIT,
             (of_a.temporal_points() - of_b.temporal_points()) * alone? + lead? * POINTS_PER_LOGIT,
         );
         Ok(PairJudgement {
@@ -272,9 +307,10 @@ impl Lmm for Nano {
 
     fn score(&self, video: &Watched, options: &JudgeOptions) -> Result<ScoreJudgement> {
         let started = Instant::now();
-        let logits = Logits::of(video.nano()?)?;
+        let seen = &video.nano()?.features;
+        let logits = Logits::of(seen)?;
         let rationale = if options.rationale {
-            let tokens = self.decoder.project(video.nano()?, 0)?;
+            let tokens = self.decoder.project(seen, 0)?;
             Some(self.voice.ask(&self.decoder, &tokens, DESCRIBE)?.write()?)
         } else {
             None

@@ -14,7 +14,8 @@ pub const PATCHES: usize = 16;
 /// Values of a patch: 192 samples, 192 DCT magnitudes.
 pub const PATCH_LEN: usize = 384;
 
-const LUMA: usize = 8;
+/// Side of a block of luma.
+pub(super) const LUMA: usize = 8;
 const CHROMA: usize = 4;
 /// Values of one frame of a patch: Y, U, V.
 const FRAME_LEN: usize = LUMA * LUMA + 2 * CHROMA * CHROMA;
@@ -65,7 +66,7 @@ fn patch_features(first: &[u8], second: &[u8], row: usize, column: usize, out: &
     }
 }
 
-static BASIS_8: LazyLock<[[f32; 8]; 8]> = LazyLock::new(basis);
+pub(super) static BASIS_8: LazyLock<[[f32; 8]; 8]> = LazyLock::new(basis);
 static BASIS_4: LazyLock<[[f32; 4]; 4]> = LazyLock::new(basis);
 
 /// Orthonormal DCT-II: row `k` is the cosine of frequency `k`.
@@ -80,7 +81,7 @@ fn basis<const N: usize>() -> [[f32; N]; N] {
 }
 
 /// Two-dimensional DCT of an N x N block: basis, block, basis transposed.
-fn dct<const N: usize>(block: &[f32], basis: &[[f32; N]; N], out: &mut [f32]) {
+pub(super) fn dct<const N: usize>(block: &[f32], basis: &[[f32; N]; N], out: &mut [f32]) {
     let mut rows = [[0f32; N]; N]; // [frequency down, x]
     for (row, weights) in rows.iter_mut().zip(basis) {
         for (line, &weight) in block.chunks_exact(N).zip(weights) {
@@ -98,7 +99,7 @@ fn dct<const N: usize>(block: &[f32], basis: &[[f32; N]; N], out: &mut [f32]) {
 
 /// Natural logarithm for `x >= 1`, to 2e-6 absolute: exponent and an odd series in `(m - 1) / (m + 1)`. It
 /// vectorises, which `f32::ln` does not, and gives the same bits on every machine.
-fn ln(x: f32) -> f32 {
+pub(super) fn ln(x: f32) -> f32 {
     let bits = x.to_bits();
     // Mantissa in [sqrt(1/2), sqrt(2)), so that the series converges fast.
     let shifted = bits.wrapping_sub(0x3f35_04f3);

@@ -80,12 +80,14 @@ impl Start {
         let tokenizer = read("tokenizer.json")?;
         let params = Params::load_for_training(&folder.join("model.safetensors"), seed, &Device::Cpu)?;
         params.freeze("body.");
+        params.freeze("overlay.");
         if trained == Trained::Head {
             let parts =
                 ["projector", "slot", "owner", "video_norm", "embedding", "position", "blocks", "norm"];
             parts.iter().for_each(|part| params.freeze(&format!("decoder.{part}")));
         }
         let body = Ensemble::new(&params, &config)?;
+        config.overlay(&params)?; // goes along
         let policy = Decoder::new(&params, &config)?;
         params.verify().with_context(context)?;
         Ok((Self { config, tokenizer, params, body }, policy))

@@ -1,0 +1,221 @@
+//! Training the overlay: which of two videos of one content looks better, laid over each other (`juror_lmm::nano`, `overlay.rs`).
+//!
+//! From every group `PAIRS_PER_GROUP` pairs of one size are drawn and laid over each other once; what is left of them is small. With the
+//! order z of A and the visual qualities V of both,
+//!
+//! ```text
+//! order   mean of w softplus(-z sign(VA - VB)),    w = min(|VA - VB| / FULL, 1), times WITHIN for versions of one kind or the source
+//! tie     mean of |z| where only motion was disturbed
+//! loss    = order + tie TIE
+//! ```
+//!
+//! The numbers are scaled by their means and deviations over the pairs. Leaves out: motion (`nano/cadence.rs` needs no training), and pairs
+//! of different contents, which are not laid over each other.
+
+use crate::config::OverlayTraining;
+use crate::data::groups::{Example, GroupFile};
+use crate::engine::{BatchLoss, Fit, Stage, scalar};
+use anyhow::{Result, ensure};
+use candle_core::{Device, Tensor};
+use juror_lmm::nano::{COMMON, DIFFERENCES, Evidence, NanoConfig, Overlay, Spectra};
+use juror_nn::{ops, rng};
+use rand::seq::index;
+use rand::{Rng, RngExt};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Pairs of a group.
+const PAIRS_PER_GROUP: usize = 60;
+/// Visual qualities that differ by as much order a pair at full weight.
+const FULL: f64 = 0.05;
+/// Weight of pairs of one kind, or with the source.
+const WITHIN: f64 = 2.0;
+/// Weight of the ties.
+const TIE: f64 = 0.3;
+/// Visual qualities that differ by less are equal.
+const EQUAL: f64 = 0.005;
+/// Temporal qualities that differ by more are not.
+const DISTURBED: f64 = 0.02;
+/// Added to deviations, so that numbers that hardly ever differ are not blown up.
+const LEAST_SCALE: f64 = 1e-3;
+
+/// Two versions of one group laid over each other.
+struct Pair {
+    evidence: Evidence,
+    /// Whether A looks better (1) or worse (-1), times its weight; 0 where their order is not known.
+    order: f32,
+    /// 1 where only motion differs.
+    tie: f32,
+}
+
+impl Pair {
+    fn new(a: &Example, b: &Example, evidence: Evidence) -> Self {
+        let (visual, temporal) = (a.visual - b.visual, a.temporal - b.temporal);
+        let family = a.version.family();
+        let within = a.is_source() || b.is_source() || (family.is_some() && family == b.version.family());
+        let weight = (visual.abs() / FULL).min(1.0) * if within { WITHIN } else { 1.0 };
+        let tie = visual.abs() < EQUAL && temporal.abs() > DISTURBED;
+        Self { evidence, order: (weight * visual.signum()) as f32, tie: f32::from(u8::from(tie)) }
+    }
+}
+
+/// Leads of all pairs `(a, b)` with `a < b` of a group, by `overlay`; 0 where two cannot be laid over each other.
+///
+/// # Errors
+/// When the group cannot be read.
+pub(crate) fn leads(overlay: &Overlay, group: &GroupFile) -> Result<Vec<f64>> {
+    let spectra = spectra(group)?;
+    let all = (0..spectra.len()).flat_map(|a| (a + 1..spectra.len()).map(move |b| (a, b)));
+    let all: Vec<_> = all.collect();
+    let leads = all.into_par_iter().map(|(a, b)| Ok(overlay.lead(&spectra[a], &spectra[b])?));
+    leads.collect()
+}
+
+fn spectra(group: &GroupFile) -> Result<Vec<Spectra>> {
+    (0..group.examples.len()).map(|version| Ok(Spectra::of(&group.observation(version)?))).collect()
+}
+
+/// Trains the overlay of `model` on `groups`; returns the averaged weights.
+///
+/// # Errors
+/// When the data cannot be read, or a checkpoint not be written.
+pub fn train(
+    config: &OverlayTraining,
+    model: &NanoConfig,
+    groups: &[GroupFile],
+    stage: &Stage<'_>,
+) -> Result<BTreeMap<String, Tensor>> {
+    let seed = rng::derive_named(stage.seed, "overlay pairs");
+    let pairs = groups
+        .par_iter()
+        .enumerate()
+        .map(|(index, group)| draw(group, &mut rng::stream(seed, &[index as u64])));
+    let mut pairs: Vec<Pair> = pairs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    ensure!(!pairs.is_empty(), "no group has two versions of one size to lay over each other");
+    let scales = Scales::of(&pairs);
+    pairs.par_iter_mut().for_each(|pair| scales.apply(&mut pair.evidence));
+    let params = stage.params("overlay")?;
+    for name in scales.tensors()?.keys() {
+        params.freeze(name); // pairs are scaled already
+    }
+    let overlay = Overlay::new(&params, model.overlay_dim)?;
+    params.verify()?;
+    tracing::info!("overlay: {} parameters, {} pairs", params.count(), pairs.len());
+    let fit = Fit {
+        name: "overlay",
+        steps: config.steps,
+        learning_rate: config.learning_rate,
+        warmup_steps: config.warmup_steps,
+        weight_decay: config.weight_decay,
+        max_grad_norm: config.max_grad_norm,
+        ema_decay: config.ema_decay,
+        save_steps: config.save_steps,
+    };
+    let batches = rng::derive_named(stage.seed, "overlay batches");
+    let mut weights = fit.run(stage.dir, &params, stage.world, |step| {
+        let mut rng = rng::stream(batches, &[step as u64]);
+        // All ranks draw the whole batch, and each sees its share.
+        let drawn: Vec<&Pair> = (0..config.batch).map(|_| &pairs[rng.random_range(0..pairs.len())]).collect();
+        let masks = [0, 1].map(|_| dropout(config.dropout, 2 * config.batch, model.overlay_dim, &mut rng));
+        let own = stage.world.share(config.batch);
+        let weight = (stage.world.world_size() * own.len()) as f64 / config.batch as f64;
+        loss(&overlay, &drawn[own.clone()], masks, &own, weight)
+    })?;
+    weights.extend(scales.tensors()?);
+    Ok(weights)
+}
+
+/// Some pairs of a group.
+fn draw(group: &GroupFile, rng: &mut impl Rng) -> Result<Vec<Pair>> {
+    let examples = &group.examples;
+    let spectra = spectra(group)?;
+    let all: Vec<_> = (0..examples.len()).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
+    let mut pairs = Vec::new();
+    for chosen in index::sample(rng, all.len(), PAIRS_PER_GROUP.min(all.len())) {
+        let (a, b) = all[chosen];
+        pairs.extend(
+            spectra[a].over(&spectra[b]).map(|evidence| Pair::new(&examples[a], &examples[b], evidence)),
+        );
+    }
+    Ok(pairs)
+}
+
+fn dropout(rate: f64, rows: usize, width: usize, rng: &mut impl Rng) -> Result<Tensor> {
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    let mask = (0..rows * width).map(|_| if rng.random::<f64>() < rate { 0.0 } else { kept });
+    Ok(Tensor::from_vec(mask.collect::<Vec<f32>>(), (rows, width), &Device::Cpu)?)
+}
+
+fn loss(
+    overlay: &Overlay,
+    pairs: &[&Pair],
+    masks: [Result<Tensor>; 2],
+    own: &Range<usize>,
+    weight: f64,
+) -> Result<BatchLoss> {
+    let n = pairs.len();
+    let rows = |len: usize, of: fn(&Evidence) -> &[f32]| {
+        let values: Vec<f32> = pairs.iter().flat_map(|pair| of(&pair.evidence)).copied().collect();
+        Tensor::from_vec(values, (n, len), &Device::Cpu)
+    };
+    let column = |of: fn(&Pair) -> f32| {
+        Tensor::from_vec(pairs.iter().map(|pair| of(pair)).collect::<Vec<f32>>(), n, &Device::Cpu)
+    };
+    let [first, second] = masks;
+    // Of each rank's pairs, those of the same pairs turned round beside them.
+    let own_rows = |mask: Tensor| mask.narrow(0, 2 * own.start, 2 * own.len());
+    let masks = [own_rows(first?)?, own_rows(second?)?];
+    let (differences, common) = (rows(DIFFERENCES, |e| &e.differences)?, rows(COMMON, |e| &e.common)?);
+    let found = overlay.order(&differences, &common, Some([&masks[0], &masks[1]]))?;
+    let order = column(|pair| pair.order)?;
+    let wrong = ops::softplus(&(&found * order.sign()?)?.neg()?)?;
+    let order = ((wrong * order.abs()?)?.mean_all()? * weight)?;
+    let tie = ((found.abs()? * column(|pair| pair.tie)?)?.mean_all()? * weight)?;
+    let terms = vec![("order", scalar(&order)?), ("tie", scalar(&tie)?)];
+    Ok(BatchLoss { loss: (order + (tie * TIE)?)?, terms, batch: Vec::new() })
+}
+
+/// Deviations of the differences, means and deviations of what is common, over the pairs.
+struct Scales {
+    difference_scale: Vec<f32>,
+    common_mean: Vec<f32>,
+    common_scale: Vec<f32>,
+}
+
+impl Scales {
+    fn of(pairs: &[Pair]) -> Self {
+        let moments = |at: usize, of: fn(&Evidence) -> &[f32]| {
+            let n = pairs.len() as f64;
+            let values = || pairs.iter().map(|pair| f64::from(of(&pair.evidence)[at]));
+            let mean = values().sum::<f64>() / n;
+            (mean, (values().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() + LEAST_SCALE)
+        };
+        let differences = (0..DIFFERENCES).into_par_iter().map(|at| moments(at, |e| &e.differences).1 as f32);
+        let common = (0..COMMON).into_par_iter().map(|at| moments(at, |e| &e.common));
+        let (common_mean, common_scale) = common.map(|(mean, scale)| (mean as f32, scale as f32)).unzip();
+        Self { difference_scale: differences.collect(), common_mean, common_scale }
+    }
+
+    fn apply(&self, evidence: &mut Evidence) {
+        for (value, scale) in evidence.differences.iter_mut().zip(&self.difference_scale) {
+            *value /= scale;
+        }
+        let scales = self.common_mean.iter().zip(&self.common_scale);
+        for (value, (mean, scale)) in evidence.common.iter_mut().zip(scales) {
+            *value = (*value - mean) / scale;
+        }
+    }
+
+    /// By their names among the weights.
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        let rows = [
+            ("overlay.difference_scale", &self.difference_scale),
+            ("overlay.common_mean", &self.common_mean),
+            ("overlay.common_scale", &self.common_scale),
+        ];
+        rows.into_iter()
+            .map(|(name, row)| Ok((name.to_owned(), Tensor::new(row.as_slice(), &Device::Cpu)?)))
+            .collect()
+    }
+}
