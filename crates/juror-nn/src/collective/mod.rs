@@ -12,6 +12,7 @@ mod tests;
 pub use greeting::Place;
 pub use ring::Ring;
 
+use candle_core::{DType, Tensor};
 use std::io;
 use std::ops::Range;
 use std::time::Duration;
@@ -73,6 +74,9 @@ pub enum CollectiveError {
         /// Why not.
         source: io::Error,
     },
+    /// Tensors cannot be read or made.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
 }
 
 fn listed(ranks: &[usize]) -> String {
@@ -95,6 +99,16 @@ pub trait Collective: Sync {
     /// # Errors
     /// When a rank is missing.
     fn all_reduce_mean(&self, values: &mut [f32]) -> Result<()>;
+
+    /// The mean over all ranks of a tensor that has the same shape on each: f32, where the tensor is.
+    ///
+    /// # Errors
+    /// When a rank is missing.
+    fn all_reduce_mean_tensor(&self, values: &Tensor) -> Result<Tensor> {
+        let mut numbers = values.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
+        self.all_reduce_mean(&mut numbers)?;
+        Ok(Tensor::from_vec(numbers, values.shape(), values.device())?)
+    }
 
     /// Gives every rank the bytes of `root`.
     ///
