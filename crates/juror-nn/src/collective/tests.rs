@@ -187,7 +187,10 @@ fn strangers_at_the_door_change_nothing() {
             assert!(stream.read(&mut byte).map_or(true, |n| n == 0));
         }
         let other_job = Ring::join(&place(1, 2, port, 5.0), 8).err().unwrap().to_string();
-        assert!(other_job.ends_with("its version, command or configuration is another"), "{other_job}");
+        assert!(
+            other_job.ends_with("its version, command, configuration or JUROR_COLLECTIVE is another"),
+            "{other_job}"
+        );
         let other_world = Ring::join(&place(2, 3, port, 5.0), 7).err().unwrap().to_string();
         assert!(other_world.ends_with("its WORLD_SIZE is 3, here it is 2"), "{other_world}");
         let second = Ring::join(&place(1, 2, port, 20.0), 7).unwrap();
