@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # All that needs an NVIDIA GPU, in one command: builds juror for it, runs the golden tests on it, times every published
-# network at its real size and transformers beside it. Prints the tables for docs/benchmarks/gpu.md.
+# network at its real size and transformers beside it, checks training's averages between GPUs where there are two. Prints the tables
+# for docs/benchmarks/gpu.md.
 #
 #   scripts/bench-gpu.sh [FAMILY...]      default: all
 #
@@ -20,3 +21,7 @@ JUROR_TEST_DEVICE=cuda:0 scripts/build-cuda.sh test --release -p juror-lmm --tes
 
 families=(); [ $# -eq 0 ] || families=(--family "$@")
 JUROR=$target/cuda-build/release/juror scripts/bench-published.sh --device cuda:0 --clips 8 --new-tokens 128 --rounds 3 "${families[@]}"
+
+if [ "$(nvidia-smi --list-gpus | wc -l)" -gt 1 ]; then
+    scripts/check-ranks.sh cuda
+fi

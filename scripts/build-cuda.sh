@@ -57,4 +57,5 @@ export NVCC=$cuda/bin/nvcc NVCC_CCBIN=${NVCC_CCBIN:-$(command -v g++)} NVCC_APPE
 export LIBRARY_PATH=$cuda/lib64:$stub${LIBRARY_PATH:+:$LIBRARY_PATH} PATH=$cuda/bin:$PATH
 export CARGO_TARGET_DIR=$target/cuda-build
 [ $# -gt 0 ] || set -- build --release -p juror-cli
-exec cargo "$@" --features cuda --locked
+# In front of what a `--` may end.
+exec cargo "$1" --features cuda --locked "${@:2}"

@@ -254,32 +254,32 @@ fn average_gradients(
     if world.world_size() == 1 {
         return Ok((grads, loss));
     }
-    // Loss, then for each variable whether it has a gradient and the gradient, or zeros.
-    let mut numbers = vec![loss as f32];
+    let own = |var: &Var| grads.as_ref().and_then(|grads| grads.get(var.as_tensor()));
+    // Loss, for each variable whether it has a gradient, then the gradients, zeros where there is none.
+    let has = variables.values().map(|var| if own(var).is_some() { 1.0 } else { 0.0 });
+    let head: Vec<f32> = std::iter::once(loss as f32).chain(has).collect();
+    let device = variables.values().next().map_or(&Device::Cpu, |var| var.device());
+    let mut parts = vec![Tensor::new(head.as_slice(), device)?];
     for var in variables.values() {
-        match grads.as_ref().and_then(|grads| grads.get(var.as_tensor())) {
-            Some(grad) => {
-                numbers.push(1.0);
-                numbers.extend(grad.detach().flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?);
-            }
-            None => numbers.resize(numbers.len() + 1 + var.elem_count(), 0.0),
-        }
+        parts.push(match own(var) {
+            Some(grad) => grad.detach().flatten_all()?.to_dtype(DType::F32)?,
+            None => Tensor::zeros(var.elem_count(), DType::F32, device)?,
+        });
     }
-    world.all_reduce_mean(&mut numbers)?;
-    let (loss, mut rest) = (f64::from(numbers[0]), &numbers[1..]);
+    let mean = world.all_reduce_mean_tensor(&Tensor::cat(&parts, 0)?)?;
+    let head: Vec<f32> = mean.narrow(0, 0, head.len())?.to_vec1()?;
     // An empty store of gradients has no other maker than a backward pass.
     let mut store = Tensor::zeros((), DType::F32, &Device::Cpu)?.backward()?;
-    let mut any = false;
-    for var in variables.values() {
-        let (own, more) = rest.split_at(1 + var.elem_count());
-        if own[0] > 0.0 {
+    let (mut any, mut start) = (false, head.len());
+    for (var, &share) in variables.values().zip(&head[1..]) {
+        if share > 0.0 {
             any = true;
-            let mean = Tensor::from_slice(&own[1..], var.shape(), var.device())?.to_dtype(var.dtype())?;
-            store.insert(var.as_tensor(), mean);
+            let mean = mean.narrow(0, start, var.elem_count())?.reshape(var.shape())?;
+            store.insert(var.as_tensor(), mean.to_dtype(var.dtype())?);
         }
-        rest = more;
+        start += var.elem_count();
     }
-    Ok((any.then_some(store), loss))
+    Ok((any.then_some(store), f64::from(head[0])))
 }
 
 #[cfg(test)]

@@ -30,22 +30,22 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<Outcome> {
         }
         TrainMethod::Sft { config } => {
             let config = SftConfig::read(config)?;
-            let world = join("sft", &config)?;
+            let world = join("sft", &config, None)?;
             (sft::run(&config, &*world)?, world)
         }
         TrainMethod::McGrpo { config } => {
             let config = McGrpoConfig::read(config)?;
-            let world = join("mc-grpo", &config)?;
+            let world = join("mc-grpo", &config, None)?;
             (mc_grpo::run(&config, &*world)?, world)
         }
         TrainMethod::Ranking { config } => {
             let config = RankingConfig::read(config)?;
-            let world = join("ranking", &config)?;
+            let world = join("ranking", &config, config.student.gpu()?)?;
             (ranking::run(&config, &*world)?, world)
         }
         TrainMethod::Grpo { config } => {
             let config = ScoringConfig::read(config)?;
-            let world = join("grpo", &config)?;
+            let world = join("grpo", &config, config.student.gpu()?)?;
             (scoring::run(&config, &*world)?, world)
         }
     };
@@ -58,7 +58,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<Outcome> {
 /// As [`run`].
 pub fn improve(args: &ImproveArgs) -> anyhow::Result<Outcome> {
     let config = ImproveConfig::read(&args.config)?;
-    let world = join("improve", &config)?;
+    let world = join("improve", &config, None)?;
     finish(&improve::run(&config, &*world)?, &*world)
 }
 
@@ -79,10 +79,11 @@ fn report(run_dir: &Path, output: Option<&Path>) -> anyhow::Result<()> {
     write_whole(Destination::open(Some(&output))?, page.as_bytes())
 }
 
-/// The processes that train together, told by the environment, and who of them tells people what.
-fn join(method: &str, config: &impl Serialize) -> anyhow::Result<Box<dyn Collective>> {
+/// The processes that train together, told by the environment, and who of them tells people what. `gpu` is what this one trains on,
+/// where that is not the CPU.
+fn join(method: &str, config: &impl Serialize, gpu: Option<usize>) -> anyhow::Result<Box<dyn Collective>> {
     let job = format!("{} {method} {}", juror::VERSION, serde_json::to_string(config)?);
-    let world = collective::from_env(rng::derive_named(0, &job))?;
+    let world = collective::from_env(rng::derive_named(0, &job), gpu)?;
     let level = if world.is_first() { "info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     // Fails only where another subscriber is set already, which then does the telling.

@@ -375,7 +375,7 @@ fn a_process_that_is_missing_is_named() {
     let stranger = end(start(1, &port, train("sft", &other)));
     assert_eq!(stranger.code, 2);
     assert!(
-        stranger.stderr.contains("its version, command or configuration is another"),
+        stranger.stderr.contains("its version, command, configuration or JUROR_COLLECTIVE is another"),
         "{}",
         stranger.stderr
     );

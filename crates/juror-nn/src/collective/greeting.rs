@@ -165,7 +165,7 @@ fn host(place: &Place, job: u64, deadline: Instant) -> Result<Met> {
     greet(&listener, deadline, |mut guest, from, greeting| {
         let Greeting::Join { job: theirs, world_size, rank, port } = greeting else { return false };
         let reason = if theirs != job {
-            "its version, command or configuration is another".to_owned()
+            "its version, command, configuration or JUROR_COLLECTIVE is another".to_owned()
         } else if world_size != place.world_size {
             format!("its WORLD_SIZE is {world_size}, here it is {}", place.world_size)
         } else if rank == 0 || guests.get(rank).is_none_or(Option::is_some) {

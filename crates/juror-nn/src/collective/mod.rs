@@ -1,17 +1,25 @@
 //! What several training processes do together: average numbers, hear what one of them says, wait for each other.
 //!
 //! Each process is a *rank* of a *world*. [`Single`] is the world of one; [`Ring`] joins processes on one machine or several
-//! over TCP, told by the environment as `torchrun` sets it ([`from_env`]). Results are the same bits on every rank.
-//! Left out: GPUs talk through the host's memory (no NCCL); nothing on the wire is encrypted, so the network must be trusted.
+//! over TCP; in builds for GPUs, `Nccl` averages tensors from GPU to GPU and does all else by a ring. The environment chooses, as
+//! `torchrun` sets it ([`from_env`]). Results are the same bits on every rank.
+//! Left out: nothing on the wire is encrypted, so the network must be trusted.
 
+mod environment;
 mod greeting;
+#[cfg(any(test, feature = "cuda"))]
+mod nccl;
 mod ring;
 #[cfg(test)]
 mod tests;
 
+pub use environment::{from_env, local_rank};
 pub use greeting::Place;
+#[cfg(feature = "cuda")]
+pub use nccl::Nccl;
 pub use ring::Ring;
 
+use candle_core::{DType, Tensor};
 use std::io;
 use std::ops::Range;
 use std::time::Duration;
@@ -73,6 +81,52 @@ pub enum CollectiveError {
         /// Why not.
         source: io::Error,
     },
+    /// NCCL is not there, or not as it is needed.
+    #[error(
+        "NCCL, which averages on GPUs, cannot be loaded: {0}; install libnccl2 (2.14 or later), or tell the ring by TCP to do it: \
+         JUROR_COLLECTIVE=ring"
+    )]
+    Library(String),
+    /// The GPU of this rank cannot be used.
+    #[error("GPU {gpu} cannot be used: {reason}")]
+    Gpu {
+        /// Its number.
+        gpu: usize,
+        /// In CUDA's words.
+        reason: String,
+    },
+    /// Two ranks on one GPU.
+    #[error(
+        "ranks {} and {} are on the same GPU, NCCL needs one for each: `cuda` without a number takes the one of LOCAL_RANK; \
+         JUROR_COLLECTIVE=ring lets ranks share a GPU",
+        ranks.0, ranks.1
+    )]
+    SharedGpu {
+        /// Which.
+        ranks: (usize, usize),
+    },
+    /// NCCL reports a failure of its own.
+    #[error("NCCL cannot {task}: {reason}")]
+    Nccl {
+        /// What was tried.
+        task: &'static str,
+        /// In NCCL's words.
+        reason: String,
+    },
+    /// NCCL does not come to an end, though nobody is missing.
+    #[error(
+        "NCCL did not {task} within {} s, though all ranks are alive (NCCL_DEBUG=INFO tells more; JUROR_COLLECTIVE=ring does without)",
+        waited.as_secs_f64()
+    )]
+    Stuck {
+        /// What was tried.
+        task: &'static str,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// Tensors cannot be read or made.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
 }
 
 fn listed(ranks: &[usize]) -> String {
@@ -95,6 +149,16 @@ pub trait Collective: Sync {
     /// # Errors
     /// When a rank is missing.
     fn all_reduce_mean(&self, values: &mut [f32]) -> Result<()>;
+
+    /// The mean over all ranks of a tensor that has the same shape on each: f32, where the tensor is.
+    ///
+    /// # Errors
+    /// When a rank is missing.
+    fn all_reduce_mean_tensor(&self, values: &Tensor) -> Result<Tensor> {
+        let mut numbers = values.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?;
+        self.all_reduce_mean(&mut numbers)?;
+        Ok(Tensor::from_vec(numbers, values.shape(), values.device())?)
+    }
 
     /// Gives every rank the bytes of `root`.
     ///
@@ -150,17 +214,5 @@ impl Collective for Single {
 
     fn broadcast(&self, _: usize, bytes: Vec<u8>) -> Result<Vec<u8>> {
         Ok(bytes)
-    }
-}
-
-/// The world that the environment tells of: `RANK`, `WORLD_SIZE`, `MASTER_ADDR`, `MASTER_PORT`. Without `WORLD_SIZE`, or in a
-/// world of one: [`Single`]. `job` must be equal on all ranks: whoever runs something else is turned away.
-///
-/// # Errors
-/// Variables that are no good, and ranks that do not come.
-pub fn from_env(job: u64) -> Result<Box<dyn Collective>> {
-    match Place::from_variables(|name| std::env::var(name).ok())? {
-        Some(place) => Ok(Box::new(Ring::join(&place, job)?)),
-        None => Ok(Box::new(Single)),
     }
 }

@@ -6,15 +6,17 @@
 //!
 //! Frames are `kind: u8, length: u32 (little-endian), payload`. A thread reads what comes, so that all may speak at once; another
 //! says `ALIVE` all the while, so that a rank may work for as long as it likes. One that is silent for the time limit, or closes its
-//! connection, is missing; who notices tells the rank behind (`MISSING`), so that all name the same one.
+//! connection, is missing; who notices tells the rank behind (`MISSING`), so that all name the same one. Who waits for something that
+//! does not come around the ring looks now and then whether all are still there ([`Ring::watch`]).
 
 use super::greeting::{self, Place, network};
 use super::{Collective, CollectiveError, Result};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Numbers or bytes.
 const DATA: u8 = 1;
@@ -25,18 +27,29 @@ const MISSING: u8 = 3;
 /// Bytes of a frame; longer data goes in several.
 const LONGEST: usize = 1 << 24;
 /// A neighbour that has just gone may have said why.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A rank of a ring.
 pub struct Ring {
     rank: usize,
     world_size: usize,
     timeout: Duration,
-    heard: Mutex<Receiver<Heard>>,
+    ear: Mutex<Ear>,
     behind: Arc<Mutex<TcpStream>>,
     before: TcpStream,
+    /// Who was missed first, and how it was noticed: others leave because of it.
+    lost: OnceLock<(usize, String)>,
     /// Dropped with the ring, which ends the thread that says `ALIVE`.
     _alive: mpsc::Sender<()>,
+}
+
+/// What comes from the rank before.
+struct Ear {
+    heard: Receiver<Heard>,
+    /// Data that came while nobody had asked for it yet.
+    kept: VecDeque<Vec<u8>>,
+    /// When something was last taken from `heard`.
+    last: Instant,
 }
 
 enum Heard {
@@ -69,7 +82,8 @@ impl Ring {
             }
         });
         let Place { rank, world_size, timeout, .. } = *place;
-        Ok(Self { rank, world_size, timeout, heard: Mutex::new(heard), behind, before, _alive: alive })
+        let ear = Mutex::new(Ear { heard, kept: VecDeque::new(), last: Instant::now() });
+        Ok(Self { rank, world_size, timeout, ear, behind, before, lost: OnceLock::new(), _alive: alive })
     }
 
     fn before(&self) -> usize {
@@ -96,8 +110,8 @@ impl Ring {
 
     /// The rank behind does not listen: gone itself, or told that another is missing.
     fn unheard(&self, error: &io::Error) -> CollectiveError {
-        let heard = lock(&self.heard);
-        while let Ok(heard) = heard.recv_timeout(LAST_WORDS) {
+        let ear = lock(&self.ear);
+        while let Ok(heard) = ear.heard.recv_timeout(LAST_WORDS) {
             if let Heard::Missing(rank) = heard {
                 return self.missing(rank, "another rank says so");
             }
@@ -122,29 +136,72 @@ impl Ring {
     }
 
     fn frame(&self) -> Result<Vec<u8>> {
-        let heard = lock(&self.heard);
-        loop {
-            let before = self.before();
-            return Err(match heard.recv_timeout(self.timeout) {
-                Ok(Heard::Data(bytes)) => return Ok(bytes),
-                Ok(Heard::Alive) => continue,
-                Ok(Heard::Missing(rank)) => self.missing(rank, "another rank says so"),
-                Ok(Heard::Garbled(what)) => CollectiveError::Garbled { rank: before, what },
-                Ok(Heard::Closed) | Err(RecvTimeoutError::Disconnected) => {
-                    self.missing(before, "it closed the connection")
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.missing(before, &format!("silent for {} s", self.timeout.as_secs_f64()))
-                }
-            });
+        let ear = &mut *lock(&self.ear);
+        if let Some(bytes) = ear.kept.pop_front() {
+            return Ok(bytes);
         }
+        loop {
+            let heard = match ear.heard.recv_timeout(self.timeout) {
+                Ok(heard) => heard,
+                Err(RecvTimeoutError::Disconnected) => Heard::Closed,
+                Err(RecvTimeoutError::Timeout) => return Err(self.silent()),
+            };
+            ear.last = Instant::now();
+            if let Some(bytes) = self.data(heard)? {
+                return Ok(bytes);
+            }
+        }
+    }
+
+    /// The bytes, where these were heard and not a sign of life.
+    fn data(&self, heard: Heard) -> Result<Option<Vec<u8>>> {
+        let before = self.before();
+        match heard {
+            Heard::Data(bytes) => Ok(Some(bytes)),
+            Heard::Alive => Ok(None),
+            Heard::Missing(rank) => Err(self.missing(rank, "another rank says so")),
+            Heard::Garbled(what) => Err(CollectiveError::Garbled { rank: before, what }),
+            Heard::Closed => Err(self.missing(before, "it closed the connection")),
+        }
+    }
+
+    fn silent(&self) -> CollectiveError {
+        self.missing(self.before(), &format!("silent for {} s", self.timeout.as_secs_f64()))
     }
 
     /// Tells the rank behind, and makes the error.
     fn missing(&self, rank: usize, reason: &str) -> CollectiveError {
+        let (rank, reason) = self.lost.get_or_init(|| (rank, reason.to_owned()));
         // It may be the very one that is missing.
-        let _ = write_frame(&mut lock(&self.behind), MISSING, &(rank as u32).to_le_bytes());
-        CollectiveError::Lost { rank, reason: reason.to_owned() }
+        let _ = write_frame(&mut lock(&self.behind), MISSING, &(*rank as u32).to_le_bytes());
+        CollectiveError::Lost { rank: *rank, reason: reason.clone() }
+    }
+}
+
+/// For waits that the ring takes no part in.
+#[cfg(any(test, feature = "cuda"))]
+impl Ring {
+    /// How long a rank may be silent.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Whether all ranks are still there, as far as is known without waiting.
+    ///
+    /// # Errors
+    /// The rank that is missing.
+    pub(super) fn watch(&self) -> Result<()> {
+        let ear = &mut *lock(&self.ear);
+        loop {
+            let heard = match ear.heard.try_recv() {
+                Ok(heard) => heard,
+                Err(mpsc::TryRecvError::Disconnected) => Heard::Closed,
+                Err(mpsc::TryRecvError::Empty) if ear.last.elapsed() < self.timeout => return Ok(()),
+                Err(mpsc::TryRecvError::Empty) => return Err(self.silent()),
+            };
+            ear.last = Instant::now();
+            ear.kept.extend(self.data(heard)?);
+        }
     }
 }
 

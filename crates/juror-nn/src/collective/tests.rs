@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has found something")]
 
 use super::*;
+use candle_core::Device;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
@@ -16,11 +17,16 @@ fn place(rank: usize, world_size: usize, port: u16, secs: f64) -> Place {
 
 /// Runs `work` on every rank of a world, each on a thread.
 fn world<T: Send>(world_size: usize, work: impl Fn(Ring) -> T + Sync) -> Vec<T> {
+    world_within(world_size, 20.0, work)
+}
+
+/// As [`world`], with another time limit.
+pub(super) fn world_within<T: Send>(world_size: usize, secs: f64, work: impl Fn(Ring) -> T + Sync) -> Vec<T> {
     let port = free_port();
     let work = &work;
     std::thread::scope(|scope| {
         let ranks = (0..world_size).map(|rank| {
-            scope.spawn(move || work(Ring::join(&place(rank, world_size, port, 20.0), 7).unwrap()))
+            scope.spawn(move || work(Ring::join(&place(rank, world_size, port, secs), 7).unwrap()))
         });
         let ranks: Vec<_> = ranks.collect();
         ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
@@ -46,6 +52,16 @@ fn every_rank_ends_with_the_same_bits_of_the_mean() {
             assert!((f64::from(*mean) - exact).abs() < 1e-4, "{world_size} {i}: {mean} {exact}");
         }
     }
+}
+
+#[test]
+fn tensors_are_averaged_in_their_shape() {
+    let means = world(3, |ring| {
+        let own = Tensor::full(ring.rank() as f32, (2, 3), &Device::Cpu).unwrap();
+        let mean = ring.all_reduce_mean_tensor(&own.t().unwrap()).unwrap();
+        mean.to_vec2::<f32>().unwrap()
+    });
+    assert_eq!(means, vec![vec![vec![1.0; 2]; 3]; 3]);
 }
 
 #[test]
@@ -95,6 +111,27 @@ fn the_rank_that_leaves_is_named_by_all() {
     });
     for rank in [0, 1, 3] {
         assert!(errors[rank].starts_with("rank 2 is missing"), "{rank}: {}", errors[rank]);
+    }
+}
+
+#[test]
+fn a_watch_sees_who_is_gone_and_keeps_what_others_say() {
+    let watched = world(3, |ring| {
+        if ring.rank() == 0 {
+            // Rank 1 hears this while it watches; rank 0 goes afterwards.
+            ring.broadcast(0, vec![7; 1000]).unwrap();
+            return (Vec::new(), String::new());
+        }
+        let mut missing = String::new();
+        while missing.is_empty() {
+            missing = ring.watch().err().map(|error| error.to_string()).unwrap_or_default();
+            std::thread::yield_now();
+        }
+        (ring.broadcast(0, Vec::new()).unwrap(), missing)
+    });
+    for (heard, missing) in &watched[1..] {
+        assert_eq!(heard, &[7; 1000]);
+        assert!(missing.starts_with("rank 0 is missing"), "{missing}");
     }
 }
 
@@ -150,7 +187,10 @@ fn strangers_at_the_door_change_nothing() {
             assert!(stream.read(&mut byte).map_or(true, |n| n == 0));
         }
         let other_job = Ring::join(&place(1, 2, port, 5.0), 8).err().unwrap().to_string();
-        assert!(other_job.ends_with("its version, command or configuration is another"), "{other_job}");
+        assert!(
+            other_job.ends_with("its version, command, configuration or JUROR_COLLECTIVE is another"),
+            "{other_job}"
+        );
         let other_world = Ring::join(&place(2, 3, port, 5.0), 7).err().unwrap().to_string();
         assert!(other_world.ends_with("its WORLD_SIZE is 3, here it is 2"), "{other_world}");
         let second = Ring::join(&place(1, 2, port, 20.0), 7).unwrap();

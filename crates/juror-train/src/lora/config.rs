@@ -7,6 +7,7 @@ use crate::grpo::GrpoConfig;
 use crate::rewards::{Decimals, Decision};
 use anyhow::{Result, ensure};
 use juror_lmm::published::{OpenOptions, Processor};
+use juror_nn::collective::local_rank;
 use juror_nn::lora::LoraConfig;
 use juror_nn::packed::WeightPrecision;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub struct Student {
     /// Folder of a published checkpoint.
     pub checkpoint: PathBuf,
-    /// Where it runs: `cpu`, `cuda`, `cuda:N`.
+    /// Where it runs: `cpu`, `cuda:N`, or `cuda`: the GPU of the number in `LOCAL_RANK`, as `torchrun` sets it, or the first.
     #[serde(default = "cpu")]
     pub device: String,
     /// How its frozen weights are kept: f32 on CPUs; `bf16` (the default), `f16` or `f32` on GPUs. The adapter is f32.
@@ -81,9 +82,27 @@ impl Student {
     /// # Errors
     /// A device or precision that does not exist.
     pub fn options(&self) -> Result<OpenOptions> {
-        let processor: Processor = self.device.parse()?;
+        let processor = self.processor(|name| std::env::var(name).ok())?;
         let precision = self.precision.as_deref().map(str::parse::<WeightPrecision>).transpose()?;
         Ok(OpenOptions { processor, precision, ..OpenOptions::default() })
+    }
+
+    /// The CUDA device that it runs on, if any.
+    ///
+    /// # Errors
+    /// As [`Student::options`].
+    pub fn gpu(&self) -> Result<Option<usize>> {
+        Ok(match self.options()?.processor {
+            Processor::Cuda(number) => Some(number),
+            Processor::Cpu => None,
+        })
+    }
+
+    fn processor(&self, variable: impl Fn(&'static str) -> Option<String>) -> Result<Processor> {
+        if self.device == "cuda" {
+            return Ok(Processor::Cuda(local_rank(variable)?));
+        }
+        Ok(self.device.parse()?)
     }
 
     fn check(&self) -> Result<()> {
@@ -289,5 +308,20 @@ mod tests {
         assert_eq!(ranking.training.confidence, Some(EntropyOver::Targets));
         let scoring = ScoringConfig::read(&configs.join("vqathinker-grpo.toml")).unwrap();
         assert_eq!(scoring.rewards.temporal, Some(Decision::PerVideo));
+        assert_eq!(scoring.student.gpu().unwrap(), None);
+    }
+
+    #[test]
+    fn a_gpu_without_a_number_is_that_of_the_local_rank() {
+        let at = |device: &str, local_rank: Option<&str>| {
+            let toml = format!("checkpoint = \"model\"\ndevice = \"{device}\"");
+            let student: Student = toml::from_str(&toml).unwrap();
+            student.processor(|_| local_rank.map(str::to_owned))
+        };
+        assert_eq!(at("cuda", Some("3")).unwrap(), Processor::Cuda(3));
+        assert_eq!(at("cuda", None).unwrap(), Processor::Cuda(0));
+        assert_eq!(at("cuda:1", Some("3")).unwrap(), Processor::Cuda(1));
+        assert_eq!(at("cpu", Some("3")).unwrap(), Processor::Cpu);
+        assert!(at("cuda", Some("x")).unwrap_err().to_string().starts_with("LOCAL_RANK is `x`"));
     }
 }
