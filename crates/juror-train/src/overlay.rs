@@ -219,3 +219,54 @@ impl Scales {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DataConfig;
+    use crate::data::{groups, sources};
+    use juror_nn::collective::Single;
+    use juror_nn::params::Params;
+
+    #[test]
+    fn who_looks_better_is_learnt_from_rendered_scenes() {
+        let dir = tempfile::tempdir().unwrap();
+        let data: DataConfig = toml::from_str(
+            "scenes = 6\nshort_sides = [96]\nmax_frames = 16\nversions = 9\n\
+             held_out_codecs = [\"av1\", \"vp9\", \"hevc\"]\nyardstick = \"ms-ssim\"",
+        )
+        .unwrap();
+        let model = NanoConfig { moments: 2, overlay_dim: 16, ..NanoConfig::default() };
+        let sources = sources::list(&data, 3).unwrap();
+        let groups = groups::prepare(&data, &model, &sources, &dir.path().join("groups")).unwrap();
+        let config = OverlayTraining {
+            steps: 400,
+            batch: 32,
+            dropout: 0.0,
+            learning_rate: 3e-3,
+            warmup_steps: 10,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            ema_decay: 0.9,
+            save_steps: 400,
+        };
+        let stage = Stage { dir: &dir.path().join("overlay"), seed: 1, world: &Single, start: None };
+        let weights = train(&config, &model, &groups, &stage).unwrap();
+        let overlay = model.overlay(&Params::from_tensors(weights, &Device::Cpu).unwrap()).unwrap().unwrap();
+
+        let (mut right, mut all) = (0, 0);
+        for group in &groups {
+            let n = group.examples.len();
+            let pairs = (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b)));
+            for ((a, b), lead) in pairs.zip(leads(&overlay, group).unwrap()) {
+                let [a, b] = [a, b].map(|at| &group.examples[at]);
+                let better = a.visual - b.visual;
+                if lead != 0.0 && better.abs() > FULL && a.temporal == b.temporal {
+                    all += 1;
+                    right += usize::from((better > 0.0) == (lead > 0.0));
+                }
+            }
+        }
+        assert!(all > 60 && right * 20 > all * 19, "{right} of {all}");
+    }
+}

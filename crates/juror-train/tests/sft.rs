@@ -53,6 +53,17 @@ dominant = 1.0
 severity = 1.0
 aspect = 1.0
 
+[overlay]
+steps = 4
+batch = 6
+dropout = 0.1
+learning_rate = 1.0e-3
+warmup_steps = 1
+weight_decay = 0.0
+max_grad_norm = 1.0
+ema_decay = 0.9
+save_steps = 2
+
 [language]
 steps = 4
 batch = 4
@@ -90,12 +101,14 @@ fn a_run_that_was_stopped_ends_in_the_same_bits() {
     let model = sft::run(&config, &Single).unwrap();
     let weights = std::fs::read(model.join("model.safetensors")).unwrap();
 
-    // As a kill between two checkpoints of the body leaves it: the first is there, all that follows is not.
+    // As kills between two checkpoints of the body and of the overlay leaves them: the first is there, all that follows is not.
     std::fs::remove_dir_all(&model).unwrap();
     std::fs::remove_dir_all(dir.path().join("decoder")).unwrap();
-    let saved = checkpoints(&dir.path().join("body/0"));
-    assert_eq!(saved.len(), 2, "{saved:?}");
-    std::fs::remove_file(&saved[1]).unwrap();
+    for stage in ["body/0", "overlay"] {
+        let saved = checkpoints(&dir.path().join(stage));
+        assert_eq!(saved.len(), 2, "{saved:?}");
+        std::fs::remove_file(&saved[1]).unwrap();
+    }
     let again = sft::run(&config, &Single).unwrap();
     assert!(weights == std::fs::read(again.join("model.safetensors")).unwrap(), "the weights differ");
 
@@ -128,6 +141,7 @@ fn bodies_of_a_finished_model_join_those_that_are_trained() {
     let mut config = config(second.path());
     (config.seed, config.bodies, config.language.steps) = (6, 2, 0);
     config.joined = vec![start.clone()];
+    config.overlay = None; // that of the finished model stays
     config.shrinkage.temporal = 0.5;
     let model = sft::run(&config, &Single).unwrap();
     let nano = Nano::from_folder(&model).unwrap();
