@@ -10,8 +10,8 @@
 //! - *intact*: the same of the source against its versions at level 1 or more;
 //! - *order agreement*: share of pairs in which A-B and B-A agree before averaging;
 //! - *dominant*: share of versions at level 2 or more whose first-named distortion is the one applied;
-//! - *cross-content*: SRCC of `score` with the yardstick over all versions of all clips; exposure, contrast and
-//!   temporal kinds, where VMAF is no yardstick, count as `100 - 12 level` (`nano.md`).
+//! - *cross-content*: SRCC of `score` with the yardstick over all versions of all clips; where VMAF is no yardstick, exposure and
+//!   contrast count as `100 - 12 level` (`nano.md`), temporal kinds as `100 - 15 level`, as in training (`data/groups.rs`).
 
 use crate::config::DataConfig;
 use crate::data::groups::{self, Example, GroupFile, Recipe};
