@@ -59,6 +59,7 @@ fn make(dir: &Path) {
     let params = Params::seeded(3, &Device::Cpu);
     let body = Ensemble::new(&params, &model).unwrap();
     Decoder::new(&params, &model).unwrap();
+    model.overlay(&params).unwrap();
     let library = Library::new(&body, &groups);
     let tokenizer = decoder::train_tokenizer(&library, model.vocab_size, 1).unwrap();
     write_model(&dir.join("start"), &model, params.tensors(), &tokenizer, &[]).unwrap();
