@@ -28,7 +28,7 @@
 
 use crate::config::{BodyTraining, BodyWeights};
 use crate::data::groups::{Example, GroupFile};
-use crate::engine::{BatchLoss, Fit, Stage, scalar};
+use crate::engine::{self, BatchLoss, Fit, Stage, scalar};
 use anyhow::{Result, ensure};
 use candle_core::{D, Device, Tensor};
 use juror_lmm::nano::{
@@ -332,7 +332,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A mask that drops a share `rate` of the inputs and enlarges the rest. The versions of one group lose the same
+/// Masks of the inputs of all videos. The versions of one group lose the same
 /// ones: what tells them apart must not drown in the noise, but no content may be told by few inputs.
 fn dropout(rate: f64, inputs: usize, videos: &[(usize, &Example)], rng: &mut impl Rng) -> Result<Tensor> {
     let mut mask: Vec<f32> = Vec::with_capacity(videos.len() * inputs);
@@ -340,8 +340,7 @@ fn dropout(rate: f64, inputs: usize, videos: &[(usize, &Example)], rng: &mut imp
         if i > 0 && videos[i - 1].0 == *group {
             mask.extend_from_within(mask.len() - inputs..);
         } else {
-            let kept = (1.0 / (1.0 - rate)) as f32;
-            mask.extend((0..inputs).map(|_| if rng.random::<f64>() < rate { 0.0 } else { kept }));
+            mask.extend(engine::dropout(rate, inputs, rng));
         }
     }
     Ok(Tensor::from_vec(mask, (videos.len(), inputs), &Device::Cpu)?)

@@ -17,6 +17,7 @@ use juror_nn::optim::{AdamW, AdamWConfig, Ema, Schedule, clip_global_norm};
 use juror_nn::params::Params;
 use juror_nn::recompute::Tape;
 use juror_nn::rng;
+use rand::{Rng, RngExt};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -62,10 +63,20 @@ impl Stage<'_> {
     pub fn params(&self, part: &str) -> Result<Params> {
         let seed = rng::derive_named(self.seed, part);
         let Some(start) = self.start else { return Ok(Params::seeded(seed, &Device::Cpu)) };
-        let own = start.iter().filter(|(name, _)| name.starts_with(&format!("{part}.")));
-        let own = own.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
-        Ok(Params::tensors_for_training(own, seed, &Device::Cpu)?)
+        Ok(Params::tensors_for_training(weights_of(start, part), seed, &Device::Cpu)?)
     }
+}
+
+/// The weights of the part of a model named `part`, whose names begin with it.
+pub(crate) fn weights_of(weights: &BTreeMap<String, Tensor>, part: &str) -> BTreeMap<String, Tensor> {
+    let own = weights.iter().filter(|(name, _)| name.starts_with(&format!("{part}.")));
+    own.map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
+}
+
+/// A mask over `len` values that drops a share `rate` of them and enlarges the rest.
+pub(crate) fn dropout(rate: f64, len: usize, rng: &mut impl Rng) -> impl Iterator<Item = f32> {
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    (0..len).map(move |_| if rng.random::<f64>() < rate { 0.0 } else { kept })
 }
 
 /// The loss of one batch, and its named terms for the log. With several ranks: this rank's, such that the mean over ranks is

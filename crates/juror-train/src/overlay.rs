@@ -14,16 +14,16 @@
 
 use crate::config::OverlayTraining;
 use crate::data::groups::{Example, GroupFile};
-use crate::engine::{BatchLoss, Fit, Stage, scalar};
+use crate::engine::{BatchLoss, Fit, Stage, dropout, scalar};
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use juror_lmm::nano::{COMMON, DIFFERENCES, Evidence, NanoConfig, Overlay, Spectra};
+use juror_nn::params::Params;
 use juror_nn::{ops, rng};
 use rand::seq::index;
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// Pairs of a group.
 const PAIRS_PER_GROUP: usize = 60;
@@ -91,16 +91,14 @@ pub fn train(
         .par_iter()
         .enumerate()
         .map(|(index, group)| draw(group, &mut rng::stream(seed, &[index as u64])));
-    let mut pairs: Vec<Pair> = pairs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let pairs: Vec<Pair> = pairs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     ensure!(!pairs.is_empty(), "no group has two versions of one size to lay over each other");
-    let scales = Scales::of(&pairs);
-    pairs.par_iter_mut().for_each(|pair| scales.apply(&mut pair.evidence));
-    let params = stage.params("overlay")?;
-    for name in scales.tensors()?.keys() {
-        params.freeze(name); // pairs are scaled already
-    }
+    // Given and frozen; the other weights are drawn.
+    let scales = scales(&pairs)?;
+    let seed = rng::derive_named(stage.seed, "overlay");
+    let params = Params::tensors_for_training(scales.clone(), seed, &Device::Cpu)?;
+    scales.keys().for_each(|name| params.freeze(name));
     let overlay = Overlay::new(&params, model.overlay_dim)?;
-    params.verify()?;
     tracing::info!("overlay: {} parameters, {} pairs", params.count(), pairs.len());
     let fit = Fit {
         name: "overlay",
@@ -117,12 +115,18 @@ pub fn train(
         let mut rng = rng::stream(batches, &[step as u64]);
         // All ranks draw the whole batch, and each sees its share.
         let drawn: Vec<&Pair> = (0..config.batch).map(|_| &pairs[rng.random_range(0..pairs.len())]).collect();
-        let masks = [0, 1].map(|_| dropout(config.dropout, 2 * config.batch, model.overlay_dim, &mut rng));
         let own = stage.world.share(config.batch);
+        // A row for each pair and one for it turned round.
+        let (rows, width) = (2 * config.batch, model.overlay_dim);
+        let mut mask = || {
+            let mask = dropout(config.dropout, rows * width, &mut rng).collect::<Vec<f32>>();
+            Tensor::from_vec(mask, (rows, width), &Device::Cpu)?.narrow(0, 2 * own.start, 2 * own.len())
+        };
+        let masks = [mask()?, mask()?];
         let weight = (stage.world.world_size() * own.len()) as f64 / config.batch as f64;
-        loss(&overlay, &drawn[own.clone()], masks, &own, weight)
+        loss(&overlay, &drawn[own], &masks, weight)
     })?;
-    weights.extend(scales.tensors()?);
+    weights.extend(scales);
     Ok(weights)
 }
 
@@ -141,19 +145,8 @@ fn draw(group: &GroupFile, rng: &mut impl Rng) -> Result<Vec<Pair>> {
     Ok(pairs)
 }
 
-fn dropout(rate: f64, rows: usize, width: usize, rng: &mut impl Rng) -> Result<Tensor> {
-    let kept = (1.0 / (1.0 - rate)) as f32;
-    let mask = (0..rows * width).map(|_| if rng.random::<f64>() < rate { 0.0 } else { kept });
-    Ok(Tensor::from_vec(mask.collect::<Vec<f32>>(), (rows, width), &Device::Cpu)?)
-}
-
-fn loss(
-    overlay: &Overlay,
-    pairs: &[&Pair],
-    masks: [Result<Tensor>; 2],
-    own: &Range<usize>,
-    weight: f64,
-) -> Result<BatchLoss> {
+/// Of one rank's pairs, whose mean counts `weight`.
+fn loss(overlay: &Overlay, pairs: &[&Pair], masks: &[Tensor; 2], weight: f64) -> Result<BatchLoss> {
     let n = pairs.len();
     let rows = |len: usize, of: fn(&Evidence) -> &[f32]| {
         let values: Vec<f32> = pairs.iter().flat_map(|pair| of(&pair.evidence)).copied().collect();
@@ -162,12 +155,8 @@ fn loss(
     let column = |of: fn(&Pair) -> f32| {
         Tensor::from_vec(pairs.iter().map(|pair| of(pair)).collect::<Vec<f32>>(), n, &Device::Cpu)
     };
-    let [first, second] = masks;
-    // Of each rank's pairs, those of the same pairs turned round beside them.
-    let own_rows = |mask: Tensor| mask.narrow(0, 2 * own.start, 2 * own.len());
-    let masks = [own_rows(first?)?, own_rows(second?)?];
     let (differences, common) = (rows(DIFFERENCES, |e| &e.differences)?, rows(COMMON, |e| &e.common)?);
-    let found = overlay.order(&differences, &common, Some([&masks[0], &masks[1]]))?;
+    let found = overlay.order(&differences, &common, Some(masks))?;
     let order = column(|pair| pair.order)?;
     let wrong = ops::softplus(&(&found * order.sign()?)?.neg()?)?;
     let order = ((wrong * order.abs()?)?.mean_all()? * weight)?;
@@ -176,48 +165,25 @@ fn loss(
     Ok(BatchLoss { loss: (order + (tie * TIE)?)?, terms, batch: Vec::new() })
 }
 
-/// Deviations of the differences, means and deviations of what is common, over the pairs.
-struct Scales {
-    difference_scale: Vec<f32>,
-    common_mean: Vec<f32>,
-    common_scale: Vec<f32>,
-}
-
-impl Scales {
-    fn of(pairs: &[Pair]) -> Self {
-        let moments = |at: usize, of: fn(&Evidence) -> &[f32]| {
-            let n = pairs.len() as f64;
-            let values = || pairs.iter().map(|pair| f64::from(of(&pair.evidence)[at]));
-            let mean = values().sum::<f64>() / n;
-            (mean, (values().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt() + LEAST_SCALE)
-        };
-        let differences = (0..DIFFERENCES).into_par_iter().map(|at| moments(at, |e| &e.differences).1 as f32);
-        let common = (0..COMMON).into_par_iter().map(|at| moments(at, |e| &e.common));
-        let (common_mean, common_scale) = common.map(|(mean, scale)| (mean as f32, scale as f32)).unzip();
-        Self { difference_scale: differences.collect(), common_mean, common_scale }
-    }
-
-    fn apply(&self, evidence: &mut Evidence) {
-        for (value, scale) in evidence.differences.iter_mut().zip(&self.difference_scale) {
-            *value /= scale;
-        }
-        let scales = self.common_mean.iter().zip(&self.common_scale);
-        for (value, (mean, scale)) in evidence.common.iter_mut().zip(scales) {
-            *value = (*value - mean) / scale;
-        }
-    }
-
-    /// By their names among the weights.
-    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
-        let rows = [
-            ("overlay.difference_scale", &self.difference_scale),
-            ("overlay.common_mean", &self.common_mean),
-            ("overlay.common_scale", &self.common_scale),
-        ];
-        rows.into_iter()
-            .map(|(name, row)| Ok((name.to_owned(), Tensor::new(row.as_slice(), &Device::Cpu)?)))
-            .collect()
-    }
+/// Deviations of the differences, means and deviations of what is common, over the pairs; by their names among the weights.
+fn scales(pairs: &[Pair]) -> Result<BTreeMap<String, Tensor>> {
+    let moments = |at: usize, of: fn(&Evidence) -> &[f32]| {
+        let n = pairs.len() as f64;
+        let values = || pairs.iter().map(|pair| f64::from(of(&pair.evidence)[at]));
+        let mean = values().sum::<f64>() / n;
+        let deviation = (values().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+        (mean as f32, (deviation + LEAST_SCALE) as f32)
+    };
+    let differences = (0..DIFFERENCES).into_par_iter().map(|at| moments(at, |e| &e.differences));
+    let common = (0..COMMON).into_par_iter().map(|at| moments(at, |e| &e.common));
+    let (_, difference_scale): (Vec<_>, Vec<_>) = differences.unzip();
+    let (common_mean, common_scale): (Vec<_>, Vec<_>) = common.unzip();
+    let rows = [
+        ("overlay.difference_scale", difference_scale),
+        ("overlay.common_mean", common_mean),
+        ("overlay.common_scale", common_scale),
+    ];
+    rows.into_iter().map(|(name, row)| Ok((name.to_owned(), Tensor::new(row, &Device::Cpu)?))).collect()
 }
 
 #[cfg(test)]
@@ -226,7 +192,6 @@ mod tests {
     use crate::config::DataConfig;
     use crate::data::{groups, sources};
     use juror_nn::collective::Single;
-    use juror_nn::params::Params;
 
     #[test]
     fn who_looks_better_is_learnt_from_rendered_scenes() {

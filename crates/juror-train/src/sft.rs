@@ -14,7 +14,7 @@ use crate::card::Card;
 use crate::config::{DataConfig, SftConfig};
 use crate::data::groups::{self, GroupFile};
 use crate::data::sources::{self, Source};
-use crate::engine::Stage;
+use crate::engine::{Stage, weights_of};
 use crate::validate::{Report, measure_and_calibrate};
 use crate::{body, decoder, overlay, shrink};
 use anyhow::{Context, Result, ensure};
@@ -57,7 +57,7 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     shrink::contrasts(config.shrinkage, &mut weights, others..model.bodies)?;
     let mut first = 0;
     for other in &joined {
-        weights.extend(Ensemble::moved(part(&other.weights, "body."), first));
+        weights.extend(Ensemble::moved(weights_of(&other.weights, "body"), first));
         first += other.config.bodies;
     }
     let stage = Stage { dir: &overlay_dir, ..stage };
@@ -66,9 +66,8 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
             weights.extend(overlay::train(overlay, &model, &training, &stage)?);
             shrink::overlay(config.shrinkage, &mut weights)?;
         }
-        None => {
-            weights.extend(joined.first().map(|other| part(&other.weights, "overlay.")).unwrap_or_default())
-        }
+        None => weights
+            .extend(joined.first().map(|other| weights_of(&other.weights, "overlay")).unwrap_or_default()),
     }
     let frozen = Ensemble::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;
     let library = decoder::Library::new(&frozen, &training);
@@ -138,12 +137,6 @@ impl Joined {
         let weights = weights.into_iter().map(|(name, t)| Ok((name, t.to_dtype(DType::F32)?)));
         Ok(Self { config, weights: weights.collect::<Result<_>>()?, tokenizer: read("tokenizer.json")? })
     }
-}
-
-/// The weights whose names begin with `prefix`.
-pub(crate) fn part(weights: &BTreeMap<String, Tensor>, prefix: &str) -> BTreeMap<String, Tensor> {
-    let own = weights.iter().filter(|(name, _)| name.starts_with(prefix));
-    own.map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
 }
 
 /// The groups of `sources`, made where they are not in `dir` yet: each rank makes its share, then all open all.

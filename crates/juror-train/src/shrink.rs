@@ -1,6 +1,6 @@
 //! Shrinking what training is too sure of: the contrast of two videos, what they tell laid over each other, the decoder's correction of the
-//! margin and the temporal penalties fit contents that are known, and on others push margins about. Last layers are multiplied by factors of the configuration; that
-//! of the temporal penalties becomes `temporal_gain` of the model. In the end the two numbers that turn rank logits `r` into points,
+//! margin and the temporal penalties fit contents that are known, and on others push margins about. Last layers are multiplied by
+//! factors of the configuration; that of the temporal penalties becomes `temporal_gain` of the model. In the end the two numbers that turn rank logits `r` into points,
 //!
 //! ```text
 //! margin = 4 (sigmoid(s rA + t) - sigmoid(s rB + t))

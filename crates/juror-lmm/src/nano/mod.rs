@@ -47,6 +47,7 @@ use juror_media::Video;
 use juror_nn::params::Params;
 use sha2::{Digest, Sha256};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// The embedded weights and what goes with them.
@@ -143,7 +144,11 @@ impl Nano {
             decode_secs: 0.0,
             vision_secs: started.elapsed().as_secs_f64(),
             codec_kind,
-            features: Features::Nano(Box::new(Seen { features, spectra: Spectra::of(observation) })),
+            features: Features::Nano(Box::new(Seen {
+                features,
+                observation: observation.clone(),
+                spectra: OnceLock::new(),
+            })),
         })
     }
 
@@ -163,7 +168,7 @@ impl Nano {
     /// Rank logits that A is ahead of B by, laid over each other.
     fn overlaid(&self, a: &Seen, b: &Seen) -> Result<f64> {
         match &self.overlay {
-            Some(overlay) if a.shows_what(b)? => Ok(overlay.lead(&a.spectra, &b.spectra)?),
+            Some(overlay) if a.shows_what(b)? => Ok(overlay.lead(a.spectra(), b.spectra())?),
             _ => Ok(0.0),
         }
     }
@@ -193,11 +198,18 @@ impl Nano {
 pub(crate) struct Seen {
     /// What the language stage reads.
     pub(crate) features: VideoFeatures,
-    /// What it is laid over another video by.
-    spectra: Spectra,
+    /// What the spectra are made of.
+    observation: Observation,
+    /// What it is laid over another video by, once it is.
+    spectra: OnceLock<Spectra>,
 }
 
 impl Seen {
+    /// Made when they are first asked for: whoever only scores a video needs none.
+    fn spectra(&self) -> &Spectra {
+        self.spectra.get_or_init(|| Spectra::of(&self.observation))
+    }
+
     /// Whether `other` shows the same content at the same times.
     fn shows_what(&self, other: &Self) -> candle_core::Result<bool> {
         cadence::one_content(&self.features.cadence.i(0)?, &other.features.cadence.i(0)?)

@@ -181,7 +181,7 @@ impl Overlay {
         &self,
         differences: &Tensor,
         common: &Tensor,
-        masks: Option<[&Tensor; 2]>,
+        masks: Option<&[Tensor; 2]>,
     ) -> Result<Tensor> {
         let pairs = differences.dim(0)?;
         let scaled = |t: &Tensor, scale: &Tensor| t.broadcast_div(scale)?.clamp(-LARGEST, LARGEST);
@@ -193,7 +193,7 @@ impl Overlay {
         for (index, layer) in [&self.first, &self.second].into_iter().enumerate() {
             x = ops::gelu(&layer.forward(&x)?)?;
             if let Some(masks) = masks {
-                x = (x * masks[index])?;
+                x = (x * &masks[index])?;
             }
         }
         let x = ops::linear(&x, &self.out, None)?.squeeze(1)?;

@@ -82,11 +82,8 @@ impl Plane {
         });
         for place in places {
             for &(start, side) in planes {
-                for at in (0..side * side).step_by(BLOCK) {
-                    let (row, column) = (at / side, at % side);
-                    if !row.is_multiple_of(BLOCK) {
-                        continue;
-                    }
+                let starts = || (0..side).step_by(BLOCK);
+                for (row, column) in starts().flat_map(|row| starts().map(move |column| (row, column))) {
                     for frame in place.chunks_exact(FRAGMENT_BYTES) {
                         let plane = &frame[start..start + side * side];
                         let samples: [f32; COEFFICIENTS] = std::array::from_fn(|i| {

@@ -33,8 +33,8 @@ use crate::card::Card;
 use crate::data::groups::{self, GroupFile};
 use crate::data::sources::{self, Origin, Source};
 use crate::decoder::{self, Library};
-use crate::engine::Stage;
-use crate::sft::{hold_out, part, prepare_groups, write_model};
+use crate::engine::{Stage, weights_of};
+use crate::sft::{hold_out, prepare_groups, write_model};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
 use juror_lmm::nano::{Ensemble, Nano, NanoConfig, Voice};
@@ -229,7 +229,7 @@ fn train(
     let library = Library::new(&frozen, groups).with_hard_pairs(hard, config.mining.share);
     let voice = Voice::from_bytes(start.tokenizer.as_bytes())?;
     let stage = Stage { dir: &decoder_dir, ..stage };
-    weights.extend(part(&start.weights, "overlay.")); // stays as it is
+    weights.extend(weights_of(&start.weights, "overlay")); // stays as it is
     weights.extend(decoder::train(&config.language, &start.config, &library, &voice, &stage)?);
     if world.is_first() {
         write_model(&dir.join("model"), &start.config, weights, &start.tokenizer, held_out)?;
