@@ -52,7 +52,7 @@ pub struct Shrinkage {
     /// On the lead that two videos laid over each other give.
     #[serde(default = "whole")]
     pub overlay: f64,
-    /// On the decoder's correction of the margin.
+    /// On the decoder's correction of the margin, one that joined included.
     pub correction: f64,
     /// On the temporal penalties.
     #[serde(default = "whole")]

@@ -280,7 +280,7 @@ fn pairs(
     let margins: Vec<f32> = pairs.iter().map(|&(a, b)| library.margin(a, b) as f32).collect();
     let orders: Vec<f32> = pairs.iter().map(|&(a, b)| library.order(a, b)).collect();
     let (a, b) = (library.select(&left)?, library.select(&right)?);
-    let videos = Tensor::cat(&[decoder.project(&a, 0)?, decoder.project(&b, 1)?], 1)?;
+    let videos = decoder.project_pair(&a, &b)?;
     let read = read(decoder, &videos, &texts, weight)?;
     let target = Tensor::new(margins, &Device::Cpu)?;
     let order = Tensor::new(orders, &Device::Cpu)?;

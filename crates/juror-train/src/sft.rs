@@ -79,9 +79,7 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     let start = joined.first().map(|other| &other.weights);
     let stage = Stage { dir: &decoder_dir, start, ..stage };
     weights.extend(decoder::train(&config.language, &model, &library, &voice, &stage)?);
-    if joined.is_empty() {
-        shrink::correction(config.shrinkage, &mut weights)?;
-    }
+    shrink::correction(config.shrinkage, &mut weights)?;
     shrink::fit_margins(&mut weights, &model, &held_out)?;
     let folder = config.run_dir.join("model");
     if !world.is_first() {
@@ -107,7 +105,7 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A finished model whose bodies join. What `[shrinkage]` does to weights was done to these.
+/// A finished model whose bodies join. What `[shrinkage]` does to contrasts was done to these.
 struct Joined {
     config: NanoConfig,
     weights: BTreeMap<String, Tensor>,

@@ -9,9 +9,11 @@
 //!   levels two or more apart and for neighbours; pairs with equal pictures are left out;
 //! - *intact*: the same of the source against its versions at level 1 or more;
 //! - *order agreement*: share of pairs in which A-B and B-A agree before averaging;
-//! - *dominant*: share of versions at level 2 or more whose first-named distortion is the one applied;
-//! - *cross-content*: SRCC of `score` with the yardstick over all versions of all clips; where VMAF is no yardstick, exposure and
-//!   contrast count as `100 - 12 level` (`nano.md`), temporal kinds as `100 - 15 level`, as in training (`data/groups.rs`).
+//! - *dominant*: share of versions at level 2 or more whose first-named distortion is the one applied, by `score`, and by `compare`
+//!   beside the source;
+//! - *cross-content*: SRCC of `score` with the yardstick over the versions of all clips: over those that VMAF can judge (as in `nano.md`:
+//!   without exposure, contrast and temporal kinds), and over all, where exposure and contrast count as `100 - 12 level` and temporal
+//!   kinds as `100 - 15 level`, as in training (`data/groups.rs`).
 
 use crate::config::DataConfig;
 use crate::data::groups::{self, Example, GroupFile, Recipe};
@@ -19,7 +21,7 @@ use crate::data::sources::Source;
 use crate::data::versions::{Step, Version};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use juror_lmm::nano::{Calibration, Nano, NanoConfig, Offset, kind_index};
+use juror_lmm::nano::{Calibration, KINDS, Nano, NanoConfig, Offset};
 use juror_lmm::{JudgeOptions, Lmm, Watched};
 use juror_media::distort::Kind;
 use juror_stats::correlation::{ScorePairs, srcc};
@@ -66,16 +68,28 @@ pub struct Report {
     pub intact: BTreeMap<&'static str, Mean>,
     /// Agreement of the two orders.
     pub order_agreement: Mean,
-    /// Dominant distortion named, by ladder.
+    /// Dominant distortion named by `score`, by ladder.
     pub dominant: BTreeMap<&'static str, Mean>,
-    /// SRCC of `score` with the yardstick over everything; absent where it cannot be told.
+    /// The same named by `compare`, beside the source.
+    pub dominant_compared: BTreeMap<&'static str, Mean>,
+    /// SRCC of `score` with the yardstick over the versions it can judge; absent where it cannot be told.
     pub cross_content: Option<f64>,
-    /// Scores of all versions.
+    /// The same over all versions.
+    pub cross_content_all: Option<f64>,
+    /// All versions.
     #[serde(skip)]
-    pub scores: Vec<f64>,
-    /// What the yardstick says of them.
-    #[serde(skip)]
-    pub yardsticks: Vec<f64>,
+    pub rated: Vec<Rated>,
+}
+
+/// What a version got.
+#[derive(Clone, Copy, Debug)]
+pub struct Rated {
+    /// Score, in points.
+    pub score: f64,
+    /// What the yardstick or, where it is none, the level says.
+    pub yardstick: f64,
+    /// Whether it was the yardstick.
+    pub judged: bool,
 }
 
 /// Ladders, in the order of reporting.
@@ -169,6 +183,16 @@ impl Judgement<'_> {
     fn level(&self) -> f64 {
         self.example.version.steps.first().map_or(0.0, |step| step.level)
     }
+
+    /// What was done; nothing to the source.
+    fn kind(&self) -> Option<Kind> {
+        self.example.version.steps.first().and_then(|step| step.kind.parse().ok())
+    }
+}
+
+/// Whether VMAF is a yardstick of a kind: it meets pictures frame by frame, and takes exposure too hard (`nano.md`).
+fn can_be_judged(kind: Kind) -> bool {
+    !kind.is_temporal() && !matches!(kind, Kind::Darken | Kind::Brighten | Kind::Contrast)
 }
 
 fn judge_clip<'a>(nano: &Nano, group: &'a GroupFile) -> Result<Vec<Judgement<'a>>> {
@@ -200,8 +224,11 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
     let mut report = Report { clips: 1, ..Report::default() };
     let mut families: BTreeMap<String, Vec<&Judgement>> = BTreeMap::new();
     for judgement in clip {
-        report.scores.push(judgement.score);
-        report.yardsticks.push(judgement.example.visual * judgement.example.temporal);
+        report.rated.push(Rated {
+            score: judgement.score,
+            yardstick: judgement.example.visual * judgement.example.temporal,
+            judged: judgement.kind().is_none_or(can_be_judged),
+        });
         if let Some(family) = judgement.example.version.family() {
             families.entry(family).or_default().push(judgement);
         }
@@ -216,6 +243,9 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
         let is_rung = |j: &Judgement| {
             if j.example.is_source() { !kind.is_codec() } else { !j.example.same_pixels_as_source }
         };
+        // None where nano has no word for the kind.
+        let expected = groups::model_kind(name).map(|index| KINDS[index]);
+        let is_named = |j: &Judgement| j.level() >= 2.0 && !j.example.same_pixels_as_source;
         let mut balance = vec![0.0; with_source.len()]; // of the margins over the other rungs
         for (i, better) in with_source.iter().enumerate() {
             for (j, worse) in with_source.iter().enumerate().skip(i + 1) {
@@ -228,6 +258,11 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
                 pairs.entry(name).or_default().add(right);
                 if i == 0 && worse.level() >= 1.0 {
                     report.intact.entry(name).or_default().add(right);
+                }
+                if let (0, true, Some(expected)) = (i, is_named(worse), expected) {
+                    let first = judged.distortions_b.first().map(|d| d.kind.as_str());
+                    let right = f64::from(u8::from(first == Some(expected)));
+                    report.dominant_compared.entry(name).or_default().add(right);
                 }
                 report.order_agreement.add(f64::from(u8::from(judged.order_agreement == Some(true))));
                 if is_rung(better) && is_rung(worse) {
@@ -246,11 +281,8 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
                 figures.entry(name).or_default().add(correlation);
             }
         }
-        for version in ladder.iter().filter(|j| j.level() >= 2.0 && !j.example.same_pixels_as_source) {
-            let expected = if kind.is_codec() { "compression" } else { name };
-            if kind_index(expected).is_none() {
-                continue; // nano has no word for it
-            }
+        for version in ladder.iter().filter(|j| is_named(j)) {
+            let Some(expected) = expected else { continue };
             let right = version.named.as_deref() == Some(expected);
             report.dominant.entry(name).or_default().add(f64::from(u8::from(right)));
         }
@@ -264,16 +296,19 @@ impl Report {
         for clip in clips {
             report.join(clip);
         }
-        let pairs = ScorePairs::new(report.scores.clone(), report.yardsticks.clone());
-        report.cross_content = pairs.ok().as_ref().and_then(srcc);
+        let over = |versions: &dyn Fn(&&Rated) -> bool| {
+            let chosen = report.rated.iter().filter(versions);
+            let (scores, yardsticks) = chosen.map(|rated| (rated.score, rated.yardstick)).unzip();
+            ScorePairs::new(scores, yardsticks).ok().as_ref().and_then(srcc)
+        };
+        (report.cross_content, report.cross_content_all) = (over(&|rated| rated.judged), over(&|_| true));
         report
     }
 
     /// Takes another clip's figures in.
     fn join(&mut self, other: Self) {
         self.clips += other.clips;
-        self.scores.extend(other.scores);
-        self.yardsticks.extend(other.yardsticks);
+        self.rated.extend(other.rated);
         self.order_agreement.join(other.order_agreement);
         let tables = [
             (&mut self.srcc, other.srcc),
@@ -282,6 +317,7 @@ impl Report {
             (&mut self.pairs_near, other.pairs_near),
             (&mut self.intact, other.intact),
             (&mut self.dominant, other.dominant),
+            (&mut self.dominant_compared, other.dominant_compared),
         ];
         for (own, theirs) in tables {
             for (name, mean) in theirs {
@@ -305,8 +341,8 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let mut out = String::from(
-            "| ladder | SRCC of `score` | SRCC of `compare` | pairs 2+ apart | adjacent pairs | intact | dominant named |\n\
-             |---|---|---|---|---|---|---|\n",
+            "| ladder | SRCC of `score` | SRCC of `compare` | pairs 2+ apart | adjacent pairs | intact | dominant named | by `compare` |\n\
+             |---|---|---|---|---|---|---|---|\n",
         );
         let cell = |m: Option<&Mean>| m.map_or_else(|| "-".to_owned(), |m| format!("{:.3}", m.value));
         let columns = [
@@ -316,6 +352,7 @@ impl Report {
             &self.pairs_near,
             &self.intact,
             &self.dominant,
+            &self.dominant_compared,
         ];
         for name in self.srcc.keys() {
             let row = columns.map(|figures| cell(figures.get(name)));
@@ -329,13 +366,16 @@ impl Report {
             out += &format!("| **{class}** | {} |\n", row.join(" | "));
         }
         out.push('\n');
-        let cross = self.cross_content.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
+        let cross = |found: Option<f64>| found.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
         out += &format!(
-            "Order agreement {:.4} over {} pairs; cross-content SRCC {cross} over {} versions of {} clips.\n",
+            "Order agreement {:.4} over {} pairs; cross-content SRCC {} over the {} versions of {} clips that VMAF can judge, {} over all {}.\n",
             self.order_agreement.value,
             self.order_agreement.n,
-            self.scores.len(),
-            self.clips
+            cross(self.cross_content),
+            self.rated.iter().filter(|rated| rated.judged).count(),
+            self.clips,
+            cross(self.cross_content_all),
+            self.rated.len(),
         );
         out
     }

@@ -38,7 +38,7 @@ pub struct NanoConfig {
     pub moments: usize,
     /// Bodies trained apart, whose logits are averaged.
     pub bodies: usize,
-    /// Factor on the temporal penalties.
+    /// Factor on the temporal penalties of rank logits; those of score logits have their own (`ensemble.rs`).
     pub temporal_gain: f64,
     /// Width of a patch in the mixers.
     pub patch_dim: usize,

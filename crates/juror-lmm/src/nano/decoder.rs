@@ -149,7 +149,7 @@ impl VideoFeatures {
     /// When they were not watched at as many moments.
     pub fn ranks_beside(&self, others: &Self, body: &Ensemble) -> Result<(Tensor, Tensor)> {
         let lead = (self.temporal_rank()? - others.temporal_rank()?)?;
-        let Beside { alone, lead: ahead } = self.beside(others)?;
+        let Beside { alone, lead: ahead, .. } = self.beside(others)?;
         // Less of the temporal lead, more of the other two.
         let more = ((body.contrast(&self.sides, &others.sides)? - (&lead - &lead * alone)?)? + ahead)?;
         let half = (more * 0.5)?;
@@ -241,6 +241,14 @@ impl Decoder {
         )?;
         let mark = self.slot.broadcast_add(&self.owner.i(owner..=owner)?)?;
         self.video_norm.forward(&tokens)?.broadcast_add(&mark)
+    }
+
+    /// Tokens of pairs, named beside each other: `[pairs, tokens of both videos, hidden]`.
+    ///
+    /// # Errors
+    /// On shapes that do not fit.
+    pub fn project_pair(&self, a: &VideoFeatures, b: &VideoFeatures) -> Result<Tensor> {
+        Tensor::cat(&[self.project(&a.named_beside(b)?, 0)?, self.project(&b.named_beside(a)?, 1)?], 1)
     }
 
     /// Embeds piece ids `[batch, len]` as `[batch, len, hidden]`.

@@ -1,15 +1,29 @@
 //! Several bodies trained apart, as one: errors that each makes on contents it has not seen cancel in their mean (deep ensembles,
 //! Lakshminarayanan et al. 2017).
 //!
-//! Logits and contrasts are the means of the members', the temporal penalties times `temporal_gain`: on contents whose own motion is
-//! uneven, some of a penalty is a false alarm that comes and goes with compression. The decoder reads the views of the first, since hidden features of
-//! networks trained apart have no common axes; the verdict that it reads is the mean's. Leaves out: how far the members disagree.
+//! Logits and contrasts are the means of the members'. On contents whose own motion is uneven, some of a temporal penalty is a false
+//! alarm that comes and goes with compression. So that of the rank logit counts `temporal_gain`, and that of the score logit as far as the
+//! heads that name distortions confirm it: with the logit `z` of "some temporal kind dominates" and the largest severity logit `s` of those,
+//!
+//! ```text
+//! score_temporal = penalty (LEAST + (1 - LEAST) sigmoid(STEEPNESS ((z + s) / 2 - CONFIRMED)))
+//! ```
+//!
+//! The decoder reads the views of the first member, since hidden features of networks trained apart have no common axes; the verdict that it
+//! reads is the mean's. Leaves out: how far the members disagree.
 
 use super::body::{Body, BodyOutput, Numbers, Sides, Views};
-use super::config::NanoConfig;
+use super::config::{FIRST_TEMPORAL, KINDS, NanoConfig};
 use candle_core::{D, Result, Tensor};
 use juror_nn::params::Params;
 use std::collections::BTreeMap;
+
+/// Share of a penalty that counts though nothing confirms it: what is sure in order, however mild, stays in order.
+const LEAST: f64 = 0.1;
+/// Logit from which on a penalty is confirmed rather than not, and how fast. Chosen on the validation ladders, whose figures hardly change around
+/// them.
+const CONFIRMED: f64 = 1.0;
+const STEEPNESS: f64 = 3.0;
 
 /// The bodies of a model.
 pub struct Ensemble {
@@ -62,8 +76,8 @@ impl Ensemble {
         let sides = Sides { places: beside(|s| &s.places)?, whole: beside(|s| &s.whole)? };
         let (rank_visual, score_visual) = (mean(|o| &o.rank_visual)?, mean(|o| &o.score_visual)?);
         let rank_temporal = (mean(|o| &o.rank_temporal)? * self.temporal_gain)?;
-        let score_temporal = (mean(|o| &o.score_temporal)? * self.temporal_gain)?;
         let (dominant, severity) = (mean(|o| &o.dominant)?, mean(|o| &o.severity)?);
+        let score_temporal = (mean(|o| &o.score_temporal)? * confirmed(&dominant, &severity)?)?;
         let Some(first) = seen.into_iter().next() else { candle_core::bail!("a model without a body") };
         let views = Views { sides, ..first.views };
         Ok(BodyOutput { rank_visual, rank_temporal, score_visual, score_temporal, dominant, severity, views })
@@ -84,6 +98,16 @@ impl Ensemble {
         let contrasts = contrasts.map(|(i, body)| body.contrast(&own(a, i)?, &own(b, i)?));
         Tensor::stack(&contrasts.collect::<Result<Vec<_>>>()?, 0)?.mean(0)
     }
+}
+
+/// Share of each temporal penalty that counts, `[videos]`, from the logits of kinds, `[videos, 1 + KINDS]` and `[videos, KINDS]`.
+fn confirmed(dominant: &Tensor, severity: &Tensor) -> Result<Tensor> {
+    let temporal = KINDS.len() - FIRST_TEMPORAL;
+    let others = dominant.narrow(1, 0, 1 + FIRST_TEMPORAL)?.log_sum_exp(1)?;
+    let dominates = (dominant.narrow(1, 1 + FIRST_TEMPORAL, temporal)?.log_sum_exp(1)? - others)?;
+    let severest = severity.narrow(1, FIRST_TEMPORAL, temporal)?.max(1)?;
+    let logit = (((dominates + severest)? * 0.5)? - CONFIRMED)?;
+    candle_nn::ops::sigmoid(&(logit * STEEPNESS)?)?.affine(1.0 - LEAST, LEAST)
 }
 
 #[cfg(test)]
@@ -125,9 +149,12 @@ mod tests {
         };
         near(&seen.rank_visual, &one.rank_visual, &two.rank_visual, 1.0);
         near(&seen.rank_temporal, &one.rank_temporal, &two.rank_temporal, 0.5);
-        near(&seen.score_temporal, &one.score_temporal, &two.score_temporal, 0.5);
         near(&seen.dominant, &one.dominant, &two.dominant, 1.0);
         near(&seen.severity, &one.severity, &two.severity, 1.0);
+        let penalties = read(&((&one.score_temporal + &two.score_temporal).unwrap() / 2.0).unwrap());
+        for (found, penalty) in read(&seen.score_temporal).iter().zip(penalties) {
+            assert!((penalty..=0.1 * penalty).contains(found), "{found} of {penalty}");
+        }
         assert_eq!(read(&seen.views.trunk), read(&one.views.trunk));
         assert_ne!(read(&one.rank_visual), read(&two.rank_visual));
 
@@ -138,5 +165,21 @@ mod tests {
         let contrast = ensemble.contrast(&a, &b).unwrap();
         near(&contrast, &first.contrast(&a1, &b1).unwrap(), &second.contrast(&a2, &b2).unwrap(), 1.0);
         assert_eq!(read(&contrast), read(&ensemble.contrast(&b, &a).unwrap().neg().unwrap()));
+    }
+
+    #[test]
+    fn a_penalty_counts_as_far_as_its_kind_is_named() {
+        let kind = |logit: f32, severity: f32| {
+            let mut row = vec![0f32; 1 + KINDS.len()];
+            row[1 + FIRST_TEMPORAL] = logit;
+            let mut severities = vec![-3f32; KINDS.len()];
+            severities[FIRST_TEMPORAL] = severity;
+            let tensor = |row: Vec<f32>| Tensor::new(vec![row], &Device::Cpu).unwrap();
+            confirmed(&tensor(row), &tensor(severities)).unwrap().to_vec1::<f32>().unwrap()[0]
+        };
+        assert!(kind(8.0, 3.0) > 0.99);
+        assert!((0.1..0.101).contains(&kind(-4.0, -3.0)));
+        let rising: Vec<f32> = (0..8).map(|i| kind(i as f32, i as f32 - 3.0)).collect();
+        assert!(rising.windows(2).all(|w| w[1] >= w[0]), "{rising:?}");
     }
 }

@@ -4,7 +4,7 @@
 //! `observation` (fragments of a few moments and their tone, a profile of all frames, viewing facts) -> `body` (mixers over
 //! DCT patches, quality logits, distortions) -> `decoder` (writes the reasons, corrects the margin). Two videos of one content are
 //! references for each other, too: laid over each other place by place (`contrast`, of what the body sees) and block by block (`overlay`,
-//! of their `spectra`), and held beside each other in time (`cadence`).
+//! of their `spectra`), and held beside each other in time (`cadence`) and in what is named (`naming`).
 //! What it follows and measured: the design notes `nano.md`; its own figures: `MODEL_CARD.md` beside the weights.
 
 mod body;
@@ -15,6 +15,7 @@ mod decoder;
 mod ensemble;
 mod fragments;
 mod motion;
+mod naming;
 mod observation;
 mod overlay;
 mod patches;
@@ -40,7 +41,7 @@ pub use voice::{COMPARE, DESCRIBE, END, Voice};
 
 use crate::error::{Error, Result};
 use crate::judge::{
-    Attribution, Features, JudgeOptions, Lmm, ModelInfo, PairJudgement, ScoreJudgement, WatchOptions, Watched,
+    Features, JudgeOptions, Lmm, ModelInfo, PairJudgement, ScoreJudgement, WatchOptions, Watched,
 };
 use candle_core::{Device, IndexOp, Tensor};
 use juror_media::Video;
@@ -62,8 +63,6 @@ pub fn embedded_bytes() -> u64 {
     embedded::WEIGHTS.len() as u64
 }
 
-/// A severity below this is not reported, unless its kind is likelier than all others together.
-const REPORTED_SEVERITY: f64 = 0.12;
 /// Margins below this, in points, have no sign worth agreeing on.
 const NO_SIGN: f64 = 0.05;
 /// What a rank logit is worth in points, at middling quality.
@@ -156,7 +155,7 @@ impl Nano {
     /// A is ahead of B by, laid over each other.
     fn ask(&self, a: &Seen, b: &Seen, ahead: f64, rationale: bool) -> Result<(f64, Option<String>)> {
         let (a, b) = (&a.features, &b.features);
-        let videos = Tensor::cat(&[self.decoder.project(a, 0)?, self.decoder.project(b, 1)?], 1)?;
+        let videos = self.decoder.project_pair(a, b)?;
         let mut talk = self.voice.ask(&self.decoder, &videos, COMPARE)?;
         let text = if rationale { Some(talk.write()?) } else { None };
         let (rank_a, rank_b) = a.ranks_beside(b, &self.body)?;
@@ -167,30 +166,9 @@ impl Nano {
 
     /// Rank logits that A is ahead of B by, laid over each other.
     fn overlaid(&self, a: &Seen, b: &Seen) -> Result<f64> {
-        match &self.overlay {
-            Some(overlay) if a.shows_what(b)? => Ok(overlay.lead(a.spectra(), b.spectra())?),
-            _ => Ok(0.0),
-        }
-    }
-
-    fn attributions(&self, video: &Watched) -> Result<Vec<Attribution>> {
-        let verdict: Vec<f32> = video.nano()?.features.verdict.i(0)?.to_vec1()?;
-        let (dominant, severity) = verdict[4..].split_at(1 + KINDS.len());
-        let highest = dominant.iter().copied().fold(f32::MIN, f32::max);
-        let total: f32 = dominant.iter().map(|x| (x - highest).exp()).sum();
-        let mut seen: Vec<(f64, Attribution)> = KINDS
-            .iter()
-            .enumerate()
-            .map(|(i, &kind)| {
-                let probability = f64::from((dominant[i + 1] - highest).exp() / total);
-                let severity = sigmoid(f64::from(severity[i]));
-                let kind = if kind == "compression" { video.codec_kind.unwrap_or(kind) } else { kind };
-                (probability, Attribution { kind: kind.to_owned(), severity })
-            })
-            .filter(|(probability, seen)| seen.severity >= REPORTED_SEVERITY || *probability > 0.5)
-            .collect();
-        seen.sort_by(|a, b| (b.0 + b.1.severity).total_cmp(&(a.0 + a.1.severity)));
-        Ok(seen.into_iter().map(|(_, seen)| seen).collect())
+        let Some(overlay) = &self.overlay else { return Ok(0.0) };
+        let together = a.features.beside(&b.features)?.together.to_vec1::<f32>()?[0] > 0.0;
+        if together { Ok(overlay.lead(a.spectra(), b.spectra())?) } else { Ok(0.0) }
     }
 }
 
@@ -208,11 +186,6 @@ impl Seen {
     /// Made when they are first asked for: whoever only scores a video needs none.
     fn spectra(&self) -> &Spectra {
         self.spectra.get_or_init(|| Spectra::of(&self.observation))
-    }
-
-    /// Whether `other` shows the same content at the same times.
-    fn shows_what(&self, other: &Self) -> candle_core::Result<bool> {
-        cadence::one_content(&self.features.cadence.i(0)?, &other.features.cadence.i(0)?)
     }
 }
 
@@ -297,6 +270,11 @@ impl Lmm for Nano {
         let sd = self.config.calibration.margin_sd;
         let beside = of_a.features.beside(&of_b.features)?;
         let [alone, lead] = [beside.alone, beside.lead].map(|t| t.to_vec1::<f32>().map(|t| f64::from(t[0])));
+        let named = |own: &Seen, other: &Seen, codec_kind| {
+            naming::attributions(&own.features.named_beside(&other.features)?, codec_kind)
+        };
+        let (distortions_a, distortions_b) =
+            (named(of_a, of_b, a.codec_kind)?, named(of_b, of_a, b.codec_kind)?);
         let (of_a, of_b) = (Logits::of(&of_a.features)?, Logits::of(&of_b.features)?);
         let (visual, temporal) = split(
             margin,
@@ -309,8 +287,8 @@ impl Lmm for Nano {
             probability: normal_cdf(margin / (sd * sd + 2.0 * VIEWER_SD * VIEWER_SD).sqrt()),
             visual,
             temporal,
-            distortions_a: self.attributions(a)?,
-            distortions_b: self.attributions(b)?,
+            distortions_a,
+            distortions_b,
             rationale,
             order_agreement,
             language_secs: started.elapsed().as_secs_f64(),
@@ -334,7 +312,7 @@ impl Lmm for Nano {
             visual: points(logits.score_visual),
             // Motion alone: what an otherwise flawless video (sigmoid(3.5) = .97) would get.
             temporal: points(3.5 + logits.score_temporal),
-            distortions: self.attributions(video)?,
+            distortions: naming::attributions(seen, video.codec_kind)?,
             rationale,
             language_secs: started.elapsed().as_secs_f64(),
         })

@@ -48,7 +48,7 @@ const ENERGY_FLOOR: f64 = 0.01;
 const CHANGE_FLOOR: f64 = 0.1;
 /// The most rank logits that a video is ahead by: about a quarter of a point. Chosen on the validation ladders: half of it orders fewer
 /// pairs right, twice as much makes errors of margins a tenth larger.
-const BOUND: f64 = 1.0;
+const BOUND: f64 = 1.5;
 /// Scaled numbers are cut off here.
 const LARGEST: f64 = 5.0;
 

@@ -92,8 +92,8 @@ impl Example {
     }
 }
 
-/// The model's kind for a simulator's: all lossy video codecs are one.
-fn model_kind(kind: &str) -> Option<usize> {
+/// The model's kind for a simulator's, none where it has no word: all lossy video codecs are one.
+pub(crate) fn model_kind(kind: &str) -> Option<usize> {
     kind_index(if named(kind).is_ok_and(Kind::is_codec) { "compression" } else { kind })
 }
 

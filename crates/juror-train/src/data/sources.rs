@@ -8,6 +8,7 @@ use juror_media::{Frame, TimeWindow, Video};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A source before it is loaded.
@@ -43,6 +44,21 @@ pub enum Origin {
 struct ClipRow {
     file: String,
     quality: String,
+}
+
+/// That no clip which decides is trained on.
+pub(crate) fn apart(validation: &[Source], training: &[Source]) -> Result<()> {
+    let clips = |sources: &[Source]| -> BTreeSet<PathBuf> {
+        let path = |source: &Source| match &source.origin {
+            Origin::Clip { path, .. } => Some(path.canonicalize().unwrap_or_else(|_| path.clone())),
+            Origin::Scene => None,
+        };
+        sources.iter().filter_map(path).collect()
+    };
+    let both = clips(validation);
+    let both: Vec<String> = both.intersection(&clips(training)).map(|p| p.display().to_string()).collect();
+    ensure!(both.is_empty(), "{} clips are in `validation` too, the first is {}", both.len(), both[0]);
+    Ok(())
 }
 
 /// All sources of a run, in a fixed order.

@@ -31,11 +31,11 @@ pub use measure::Figures;
 use crate::body;
 use crate::card::Card;
 use crate::data::groups::{self, GroupFile};
-use crate::data::sources::{self, Origin, Source};
+use crate::data::sources::{self, Source};
 use crate::decoder::{self, Library};
 use crate::engine::{Stage, weights_of};
 use crate::sft::{hold_out, prepare_groups, write_model};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use juror_lmm::nano::{Ensemble, Nano, NanoConfig, Voice};
 use juror_nn::collective::Collective;
@@ -87,8 +87,8 @@ pub fn run(config: &ImproveConfig, world: &dyn Collective) -> Result<PathBuf> {
     let base_sources = sources::list(&config.data, config.seed)?;
     let validation_seed = rng::derive_named(config.seed, "validation");
     let validation_sources = sources::list(&config.validation, validation_seed)?;
-    apart(&validation_sources, &base_sources).context("data")?;
-    apart(&validation_sources, &pool(1)?).context("pool")?;
+    sources::apart(&validation_sources, &base_sources).context("data")?;
+    sources::apart(&validation_sources, &pool(1)?).context("pool")?;
 
     let prepare =
         |data, sources: &[Source], folder: &Path| prepare_groups(data, &start.config, sources, folder, world);
@@ -156,21 +156,6 @@ pub fn run(config: &ImproveConfig, world: &dyn Collective) -> Result<PathBuf> {
     }
     world.barrier()?;
     Ok(folder)
-}
-
-/// That no clip which decides is trained on.
-fn apart(validation: &[Source], training: &[Source]) -> Result<()> {
-    let clips = |sources: &[Source]| -> BTreeSet<PathBuf> {
-        let path = |source: &Source| match &source.origin {
-            Origin::Clip { path, .. } => Some(path.canonicalize().unwrap_or_else(|_| path.clone())),
-            Origin::Scene => None,
-        };
-        sources.iter().filter_map(path).collect()
-    };
-    let both = clips(validation);
-    let both: Vec<String> = both.intersection(&clips(training)).map(|p| p.display().to_string()).collect();
-    ensure!(both.is_empty(), "{} clips are in `validation` too, the first is {}", both.len(), both[0]);
-    Ok(())
 }
 
 /// Labels and hard pairs of a stage, made by the first rank where they are not there yet; gives the groups of hard pairs, labelled.

@@ -106,7 +106,7 @@ impl NanoActor<'_> {
         let rows = |row: fn(&Pair) -> usize| prompts.iter().map(row).collect::<Vec<_>>();
         let (a, b) = (library.select(&rows(|p| p.a))?, library.select(&rows(|p| p.b))?);
         let (rank_a, rank_b) = library.ranks_beside(&a, &b)?;
-        let videos = Tensor::cat(&[decoder.project(&a, 0)?, decoder.project(&b, 1)?], 1)?;
+        let videos = decoder.project_pair(&a, &b)?;
         Ok(Shown { videos, rank_a, rank_b })
     }
 

@@ -21,6 +21,10 @@ pub struct McGrpoConfig {
     pub groups_dir: Option<PathBuf>,
     /// Where the groups come from, as for `sft`.
     pub data: DataConfig,
+    /// Clips whose pairs tell what is gained, none of them in `data`. Absent: contents of `data` that are held out.
+    pub validation: Option<DataConfig>,
+    /// Folder of their observed groups; what is missing there is made. Absent: `run_dir/validation`.
+    pub validation_dir: Option<PathBuf>,
     /// Sampling, loss and optimisation.
     #[serde(default)]
     pub grpo: GrpoConfig,
@@ -131,7 +135,7 @@ impl Default for Coupling {
 pub struct PairConfig {
     /// Bounds between the strata of |margin|, in points, rising; each stratum is drawn as often.
     pub strata: Vec<f64>,
-    /// Pairs of held-out groups on which the model is measured before and after.
+    /// Pairs of held-out groups, or of `validation`, on which the model is measured before and after.
     pub held_out: usize,
 }
 
@@ -164,6 +168,7 @@ impl McGrpoConfig {
              about in both orders"
         );
         self.data.check()?;
+        self.validation.iter().try_for_each(DataConfig::check).context("validation")?;
         for (name, value) in [
             ("rewards.format", rewards.format),
             ("rewards.preference", rewards.preference),

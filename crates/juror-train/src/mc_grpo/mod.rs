@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! RUN/decoder/         checkpoints, log.jsonl and the same for TensorBoard, rollouts.jsonl
-//! RUN/report.json      figures on held-out pairs, before and after
+//! RUN/report.json      figures on pairs kept from training, before and after
 //! RUN/model/           opens with --model; MODEL_CARD.md
 //! ```
 //!
@@ -50,7 +50,7 @@ use std::path::{Path, PathBuf};
 /// What came of a run.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Report {
-    /// The start model on held-out pairs; `null` where no group is held out.
+    /// The start model on pairs kept from training; `null` where there are none.
     pub before: Option<Figures>,
     /// The trained one on the same pairs.
     pub after: Option<Figures>,
@@ -107,9 +107,19 @@ pub fn run(config: &McGrpoConfig, world: &dyn Collective) -> Result<PathBuf> {
     config.check()?;
     let (start, policy) = Start::open(&config.model, config.coupling.trained, config.seed)?;
     let sources = sources::list(&config.data, config.seed)?;
+    let prepare =
+        |data, sources: &[_], folder: &Path| prepare_groups(data, &start.config, sources, folder, world);
     let folder = config.groups_dir.clone().unwrap_or_else(|| groups::folder(&config.run_dir));
-    let all = prepare_groups(&config.data, &start.config, &sources, &folder, world)?;
-    let (training, held_out) = hold_out(all);
+    let (training, held_out) = hold_out(prepare(&config.data, &sources, &folder)?);
+    let validation = match &config.validation {
+        Some(data) => {
+            let others = sources::list(data, rng::derive_named(config.seed, "validation"))?;
+            sources::apart(&others, &sources).context("data")?;
+            let folder = config.validation_dir.clone();
+            Some(prepare(data, &others, &folder.unwrap_or_else(|| config.run_dir.join("validation")))?)
+        }
+        None => None,
+    };
 
     // Copies: the variables' own memory changes under training.
     let copied = start.params.tensors().into_iter().map(|(name, t)| Ok((name, t.copy()?)));
@@ -144,8 +154,8 @@ pub fn run(config: &McGrpoConfig, world: &dyn Collective) -> Result<PathBuf> {
     let mut weights = copied;
     weights.extend(trained);
 
-    let report = report(config, &start, &actor, &held_out, &weights)?;
-    tracing::info!("held-out pairs:\n{}", report.table());
+    let report = report(config, &start, &actor, validation.as_deref().unwrap_or(&held_out), &weights)?;
+    tracing::info!("pairs kept from training:\n{}", report.table());
     let path = config.run_dir.join("report.json");
     std::fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -186,18 +196,18 @@ impl Report {
     }
 }
 
-/// Figures on pairs of groups that were held out, before and after.
+/// Figures on pairs of groups that were kept from training, before and after.
 fn report(
     config: &McGrpoConfig,
     start: &Start,
     actor: &NanoActor<'_>,
-    held_out: &[GroupFile],
+    unseen: &[GroupFile],
     weights: &BTreeMap<String, Tensor>,
 ) -> Result<Report> {
-    if held_out.is_empty() || config.pairs.held_out == 0 {
+    if unseen.is_empty() || config.pairs.held_out == 0 {
         return Ok(Report { before: None, after: None, gains_ci95: Vec::new() });
     }
-    let library = Library::new(&start.body, held_out);
+    let library = Library::new(&start.body, unseen);
     let mut rng = rng::stream(rng::derive_named(config.seed, "held-out pairs"), &[]);
     let prompts = pairs::draw(&library, &config.pairs.strata, 2 * config.pairs.held_out, &mut rng)?;
     let outcome = |decoder: &Decoder| {

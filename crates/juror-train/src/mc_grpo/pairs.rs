@@ -4,13 +4,12 @@
 //! pairs until one falls into it; a library that holds none (within `TRIES`) gives what it has. Every pair is asked
 //! about in both orders, so targets average 0 exactly.
 
-use crate::data::groups::Example;
+use crate::data::groups::{Example, model_kind};
 use crate::decoder::Library;
 use crate::language::UNSEEN_LEVEL;
 use crate::rewards::Truth;
 use anyhow::{Context, Result};
-use juror_lmm::nano::{KINDS, kind_index};
-use juror_media::distort::Kind;
+use juror_lmm::nano::KINDS;
 use rand::{Rng, RngExt};
 
 /// Pairs tried for one stratum.
@@ -79,8 +78,7 @@ pub fn truth(library: &Library<'_>, pair: &Pair) -> Truth {
 fn faults(example: &Example) -> Vec<&'static str> {
     let mut kinds = Vec::new();
     for step in example.version.steps.iter().filter(|step| step.level >= UNSEEN_LEVEL) {
-        let codec = step.kind.parse::<Kind>().is_ok_and(Kind::is_codec);
-        let kind = kind_index(if codec { "compression" } else { &step.kind }).map(|index| KINDS[index]);
+        let kind = model_kind(&step.kind).map(|index| KINDS[index]);
         kinds.extend(kind.filter(|kind| !kinds.contains(kind)));
     }
     kinds

@@ -72,6 +72,8 @@ fn prepare(dir: &Path) -> McGrpoConfig {
         seed: 1,
         model: prepared().join("start"),
         groups_dir: Some(prepared().join("groups")),
+        validation: None,
+        validation_dir: None,
         data: data(),
         grpo: GrpoConfig {
             max_steps: 6,

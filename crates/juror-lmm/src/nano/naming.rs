@@ -1,0 +1,121 @@
+//! Which distortions are named: of one video alone, and of two of one content beside each other.
+//!
+//! What the body thinks is wrong with a video is partly its content: a night scene looks darkened, a film grainy. Two videos of one
+//! content share that, so what tells them apart is more likely what was done to one of them. With the logits `d` of the dominant kind of both,
+//!
+//! ```text
+//! beside B:  d'A = dA + BESIDE (dA - dB)
+//! ```
+//!
+//! What ails both alike is named of both as before. The decoder reads these logits of two videos (`Decoder::project_pair`), so its words follow them.
+//! Nothing is trained for it. Leaves out: severities, which stay what they are of each video alone, and videos of different contents.
+
+use super::cadence::Beside;
+use super::config::KINDS;
+use super::decoder::VideoFeatures;
+use super::sigmoid;
+use crate::judge::Attribution;
+use candle_core::{IndexOp, Result, Tensor};
+
+/// How much of the difference is added. Chosen on the validation ladders; half and twice of it name nearly as many right.
+const BESIDE: f64 = 1.0;
+/// A severity below this is not reported, unless its kind is likelier than all others together.
+const REPORTED_SEVERITY: f64 = 0.12;
+
+/// Where the logits of the dominant kind begin in a verdict, after rank and score logits by aspect; "none" is the first.
+const DOMINANT: usize = 4;
+/// Where the severity logits begin.
+const SEVERITY: usize = DOMINANT + 1 + KINDS.len();
+
+impl VideoFeatures {
+    /// These videos as they are named beside `others`.
+    ///
+    /// # Errors
+    /// When they are not as many.
+    pub fn named_beside(&self, others: &Self) -> Result<Self> {
+        let Beside { together, .. } = self.beside(others)?;
+        let dominant = |videos: &Self| videos.verdict.narrow(1, DOMINANT, SEVERITY - DOMINANT);
+        let own = dominant(self)?;
+        let lead = (&own - dominant(others)?)?.broadcast_mul(&together.unsqueeze(1)?)?; // [videos, 1 + KINDS]
+        let verdict = Tensor::cat(
+            &[
+                self.verdict.narrow(1, 0, DOMINANT)?,
+                (own + lead * BESIDE)?,
+                self.verdict.narrow(1, SEVERITY, KINDS.len())?,
+            ],
+            1,
+        )?;
+        Ok(Self { verdict, ..self.clone() })
+    }
+}
+
+/// What is wrong with one video, the surest first. `codec_kind` is what compression is called.
+///
+/// # Errors
+/// Only where tensor work fails.
+pub(super) fn attributions(
+    video: &VideoFeatures,
+    codec_kind: Option<&'static str>,
+) -> Result<Vec<Attribution>> {
+    let verdict: Vec<f32> = video.verdict.i(0)?.to_vec1()?;
+    let (dominant, severity) = verdict[DOMINANT..].split_at(SEVERITY - DOMINANT);
+    let highest = dominant.iter().copied().fold(f32::MIN, f32::max);
+    let total: f32 = dominant.iter().map(|x| (x - highest).exp()).sum();
+    let mut seen: Vec<(f64, Attribution)> = KINDS
+        .iter()
+        .enumerate()
+        .map(|(i, &kind)| {
+            let probability = f64::from((dominant[i + 1] - highest).exp() / total);
+            let severity = sigmoid(f64::from(severity[i]));
+            let kind = if kind == "compression" { codec_kind.unwrap_or(kind) } else { kind };
+            (probability, Attribution { kind: kind.to_owned(), severity })
+        })
+        .filter(|(probability, seen)| seen.severity >= REPORTED_SEVERITY || *probability > 0.5)
+        .collect();
+    seen.sort_by(|a, b| (b.0 + b.1.severity).total_cmp(&(a.0 + a.1.severity)));
+    Ok(seen.into_iter().map(|(_, seen)| seen).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cadence::{ROW, STEPS};
+    use super::super::{Ensemble, NanoConfig, look, observe_frames};
+    use super::*;
+    use candle_core::Device;
+    use juror_media::scenes::Scene;
+    use juror_nn::params::Params;
+
+    /// What a small body sees of a rendered scene, with these logits of kinds (the others 0) and severities of .5.
+    fn seen(scene: u64, logits: &[(&str, f32)]) -> VideoFeatures {
+        let config = NanoConfig { patch_dim: 8, fragment_dim: 12, trunk_dim: 10, ..NanoConfig::default() };
+        let body = Ensemble::new(&Params::seeded(3, &Device::Cpu), &config).unwrap();
+        let frames: Vec<_> = Scene::random(scene).render(160, 96, 30.0, 20).unwrap().collect();
+        let features = look(&body, &observe_frames(&frames, 1, Default::default()).unwrap()).unwrap();
+        let mut verdict = vec![0f32; SEVERITY + KINDS.len()];
+        for &(kind, logit) in logits {
+            verdict[DOMINANT + 1 + KINDS.iter().position(|&k| k == kind).unwrap()] = logit;
+        }
+        VideoFeatures { verdict: Tensor::new(vec![verdict], &Device::Cpu).unwrap(), ..features }
+    }
+
+    fn first(features: &VideoFeatures) -> String {
+        attributions(features, Some("hevc")).unwrap()[0].kind.clone()
+    }
+
+    #[test]
+    fn what_both_show_is_the_content_and_what_one_shows_is_its_fault() {
+        let (own, other) = (
+            seen(1, &[("darken", 2.0), ("compression", 1.5)]),
+            seen(1, &[("darken", 2.0), ("gaussian-blur", 1.0)]),
+        );
+        assert_eq!((first(&own), first(&other)), ("darken".into(), "darken".into()), "alone");
+        assert_eq!(first(&own.named_beside(&other).unwrap()), "hevc");
+        // Beside its like, and beside another content, a video is what it is alone.
+        for beside in [&own, &seen(2, &[])] {
+            let named = own.named_beside(beside).unwrap();
+            assert_eq!(named.verdict.to_vec2::<f32>().unwrap(), own.verdict.to_vec2::<f32>().unwrap());
+        }
+        assert_eq!(own.cadence.dims(), [1, ROW]);
+        assert!(STEPS < ROW);
+    }
+}
