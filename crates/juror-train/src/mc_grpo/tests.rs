@@ -235,7 +235,14 @@ fn the_head_alone_leaves_the_words_alone() {
     let (start, _) = Start::open(&config.model, Trained::Head, 1).unwrap();
     let names: Vec<String> = start.params.variables().into_keys().collect();
     assert!(!names.is_empty() && names.iter().all(|name| name.starts_with("decoder.margin")), "{names:?}");
+    // No group of two is held out; other scenes tell what was gained.
+    config.validation = Some(data());
     run(&config, &Single).unwrap();
+    let report = std::fs::read_to_string(config.run_dir.join("report.json")).unwrap();
+    let report: Report = serde_json::from_str(&report).unwrap();
+    let (before, after) = (report.before.unwrap(), report.after.unwrap());
+    assert_eq!((before.pairs, before.attribution), (6, after.attribution), "the words stay");
+    assert!(config.run_dir.join("validation").is_dir());
 }
 
 #[test]
