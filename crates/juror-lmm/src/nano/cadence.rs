@@ -24,7 +24,7 @@
 
 use super::motion::scale;
 use super::profile::{CELLS, ProfileBuilder};
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, IndexOp, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Steps of a video that are kept: 8 seconds at 60 frames a second, 20 at 25.
@@ -109,18 +109,18 @@ impl Beside {
     /// Of rows `[pairs, ROW]`.
     pub(super) fn of(a: &Tensor, b: &Tensor) -> Result<Self> {
         let (a, b) = (a.to_vec2::<f32>()?, b.to_vec2::<f32>()?);
-        let together =
-            a.iter().zip(&b).map(|(a, b)| f32::from(u8::from(common_steps(a, b).is_some()))).collect();
-        let (alone, lead): (Vec<f32>, Vec<f32>) = a.iter().zip(&b).map(|(a, b)| beside(a, b)).unzip();
-        let tensor = |values: Vec<f32>| Tensor::from_vec(values, a.len(), &Device::Cpu);
-        Ok(Self { together: tensor(together)?, alone: tensor(alone)?, lead: tensor(lead)? })
+        let rows: Vec<f32> = a.iter().zip(&b).flat_map(|(a, b)| beside(a, b)).collect();
+        let rows = Tensor::from_vec(rows, (a.len(), 3), &Device::Cpu)?;
+        Ok(Self { together: rows.i((.., 0))?, alone: rows.i((.., 1))?, lead: rows.i((.., 2))? })
     }
 }
 
-/// [`Beside`] of one pair.
-fn beside(a: &[f32], b: &[f32]) -> (f32, f32) {
-    let Some(n) = common_steps(a, b).filter(|&n| n >= LEAST_STEPS) else {
-        return (1.0, 0.0);
+/// [`Beside`] of one pair, in the order of its fields.
+fn beside(a: &[f32], b: &[f32]) -> [f32; 3] {
+    let n = match common_steps(a, b) {
+        None => return [0.0, 1.0, 0.0],
+        Some(n) if n < LEAST_STEPS => return [1.0, 1.0, 0.0],
+        Some(n) => n,
     };
     let (x, y) = (&a[..n], &b[..n]);
     let likeness = ((correlation(x, y, f64::sqrt) - UNLIKE) / (ALIKE - UNLIKE)).clamp(0.0, 1.0);
@@ -129,7 +129,7 @@ fn beside(a: &[f32], b: &[f32]) -> (f32, f32) {
     let excess = if missed_x.max(missed_y) < NONE { excess(x, y) - excess(y, x) } else { 0.0 };
     let settled = likeness.max((ahead.abs() / PLAIN).min(1.0));
     let lead = (1.0 - likeness) * (ahead * LEAD + excess * EXCESS_LEAD);
-    ((1.0 - settled) as f32, lead as f32)
+    [1.0, (1.0 - settled) as f32, lead as f32]
 }
 
 /// How many steps two rows share, if they are of one content and clock.
@@ -198,9 +198,9 @@ mod tests {
     }
 
     fn pair(a: &Cadence, b: &Cadence) -> (f32, f32) {
-        let (forth, back) = (beside(&a.row(), &b.row()), beside(&b.row(), &a.row()));
-        assert_eq!(forth, (back.0, -back.1), "either way round");
-        forth
+        let ([together, alone, lead], back) = (beside(&a.row(), &b.row()), beside(&b.row(), &a.row()));
+        assert_eq!([together, alone, -lead], back, "either way round");
+        (alone, lead)
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::sigmoid;
 use crate::judge::Attribution;
 use candle_core::{IndexOp, Result, Tensor};
 
-/// How much of the difference is added. Chosen on the validation ladders; half and twice of it name nearly as many right.
+/// How much of the difference is added. Chosen on the validation ladders; half of it names nearly as many right.
 const BESIDE: f64 = 1.0;
 /// A severity below this is not reported, unless its kind is likelier than all others together.
 const REPORTED_SEVERITY: f64 = 0.12;
