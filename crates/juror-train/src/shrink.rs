@@ -6,7 +6,7 @@
 //! margin = 4 (sigmoid(s rA + t) - sigmoid(s rB + t))
 //! ```
 //!
-//! are fitted anew by least squares (Gauss-Newton) to pairs of contents kept from training. Leaves out: the small correction that is left,
+//! are fitted anew by least squares (Gauss-Newton) to pairs of contents kept from training. Leaves out: whatever correction is left,
 //! and choosing the factors, which `scripts/validate-nano.sh` serves for.
 
 use crate::config::Shrinkage;

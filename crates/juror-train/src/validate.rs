@@ -183,16 +183,11 @@ impl Judgement<'_> {
     fn level(&self) -> f64 {
         self.example.version.steps.first().map_or(0.0, |step| step.level)
     }
-
-    /// What was done; nothing to the source.
-    fn kind(&self) -> Option<Kind> {
-        self.example.version.steps.first().and_then(|step| step.kind.parse().ok())
-    }
 }
 
-/// Whether VMAF is a yardstick of a kind: it meets pictures frame by frame, and takes exposure too hard (`nano.md`).
-fn can_be_judged(kind: Kind) -> bool {
-    !kind.is_temporal() && !matches!(kind, Kind::Darken | Kind::Brighten | Kind::Contrast)
+/// Whether the yardstick measures all that was done to a version.
+fn can_be_judged(version: &Version) -> bool {
+    version.steps.iter().all(|step| step.kind.parse().is_ok_and(groups::is_measured))
 }
 
 fn judge_clip<'a>(nano: &Nano, group: &'a GroupFile) -> Result<Vec<Judgement<'a>>> {
@@ -227,7 +222,7 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
         report.rated.push(Rated {
             score: judgement.score,
             yardstick: judgement.example.visual * judgement.example.temporal,
-            judged: judgement.kind().is_none_or(can_be_judged),
+            judged: can_be_judged(&judgement.example.version),
         });
         if let Some(family) = judgement.example.version.family() {
             families.entry(family).or_default().push(judgement);

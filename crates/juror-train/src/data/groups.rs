@@ -401,6 +401,11 @@ fn confine(inside: &Picture, outside: &Picture, place: Place) -> Result<Picture>
     )?)
 }
 
+/// Whether the yardstick measures a kind: it compares frame by frame, and takes exposure too hard.
+pub(crate) fn is_measured(kind: Kind) -> bool {
+    !kind.is_temporal() && !matches!(kind, Kind::Darken | Kind::Brighten | Kind::Contrast)
+}
+
 /// A version against its source.
 pub(crate) struct Judged {
     /// Quality 0..1 of single pictures.
@@ -429,7 +434,7 @@ pub(crate) fn judge(
     for step in &version.steps {
         match named(&step.kind)? {
             kind if kind.is_temporal() => temporal *= 1.0 - 0.15 * step.level,
-            Kind::Darken | Kind::Brighten | Kind::Contrast => bound = bound.min(1.0 - 0.12 * step.level),
+            kind if !is_measured(kind) => bound = bound.min(1.0 - 0.12 * step.level),
             Kind::Banding => {
                 bound = bound.min(1.0 - 0.1 * step.level);
                 measured = true;
