@@ -24,7 +24,7 @@ pub struct SftConfig {
     /// on, and the tokenizer.
     #[serde(default)]
     pub joined: Vec<PathBuf>,
-    /// Bodies trained apart, from seeds of their own; the model is the mean of all.
+    /// Bodies trained apart, from seeds of their own; the model is the mean of all. None are needed beside those that join.
     #[serde(default = "one")]
     pub bodies: usize,
     /// Ranking, regression and attribution by each body.
@@ -32,6 +32,9 @@ pub struct SftConfig {
     /// Pairs laid over each other; without it the first of `joined` gives its overlay, if it has one.
     #[serde(default)]
     pub overlay: Option<OverlayTraining>,
+    /// What ails either of a pair laid over each other; without it the first of `joined` gives that, if it has it and its overlay is kept.
+    #[serde(default)]
+    pub naming: Option<OverlayTraining>,
     /// Written comparisons by the decoder.
     pub language: LanguageTraining,
     /// What the finished weights keep of parts that are too sure of themselves.
@@ -179,7 +182,7 @@ pub struct BodyWeights {
     pub aspect: f64,
 }
 
-/// Optimisation of the overlay.
+/// Optimisation of one of the overlay's networks.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OverlayTraining {
@@ -289,12 +292,15 @@ impl SftConfig {
         self.data.check()?;
         self.body.check()?;
         self.language.check()?;
-        if let Some(overlay) = &self.overlay {
-            overlay.check()?;
+        for (table, training) in [("overlay", &self.overlay), ("naming", &self.naming)] {
+            if let Some(training) = training {
+                training.check(table)?;
+            }
         }
+        let least = usize::from(self.joined.is_empty());
         ensure!(
-            (1..=MOST_BODIES).contains(&self.bodies),
-            "bodies is {}, 1 to {MOST_BODIES} are allowed",
+            (least..=MOST_BODIES).contains(&self.bodies),
+            "bodies is {}, {least} to {MOST_BODIES} are allowed",
             self.bodies
         );
         from_zero("shrinkage.contrast", self.shrinkage.contrast)?;
@@ -363,14 +369,15 @@ impl BodyTraining {
 }
 
 impl OverlayTraining {
-    fn check(&self) -> Result<()> {
-        ensure!(self.batch >= 1, "overlay.batch is 0, at least 1 is needed");
-        ensure!(self.save_steps >= 1, "overlay.save_steps is 0, at least 1 is needed");
-        from_zero("overlay.weight_decay", self.weight_decay)?;
-        share("overlay.dropout", self.dropout)?;
-        share("overlay.ema_decay", self.ema_decay)?;
-        positive("overlay.learning_rate", self.learning_rate)?;
-        positive("overlay.max_grad_norm", self.max_grad_norm)
+    fn check(&self, table: &str) -> Result<()> {
+        let name = |key: &str| format!("{table}.{key}");
+        ensure!(self.batch >= 1, "{table}.batch is 0, at least 1 is needed");
+        ensure!(self.save_steps >= 1, "{table}.save_steps is 0, at least 1 is needed");
+        from_zero(&name("weight_decay"), self.weight_decay)?;
+        share(&name("dropout"), self.dropout)?;
+        share(&name("ema_decay"), self.ema_decay)?;
+        positive(&name("learning_rate"), self.learning_rate)?;
+        positive(&name("max_grad_norm"), self.max_grad_norm)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Training the decoder: written comparisons and descriptions over the frozen body's features.
+//! Training the decoder: written comparisons and descriptions over what the frozen bodies and overlay see.
 //!
 //! The features of a version are computed once, when it is first drawn. A batch is pairs, mostly of one group, each in both orders;
 //! every `SINGLE_EVERY`-th batch describes single videos instead. Loss: next-piece cross-entropy of the text after
@@ -22,7 +22,8 @@ use crate::log::TOKENS;
 use anyhow::{Context, Result, ensure};
 use candle_core::{D, Device, IndexOp, Tensor};
 use juror_lmm::nano::{
-    COMPARE, DESCRIBE, Decoder, END, Ensemble, NanoConfig, Sides, VideoFeatures, Voice, look,
+    COMPARE, DESCRIBE, Decoder, END, NanoConfig, Observation, Overlaid, Overlay, PairFeatures, Sides,
+    Spectra, VideoFeatures, Vision, Voice, look,
 };
 use juror_nn::collective::Collective;
 use juror_nn::ops;
@@ -30,8 +31,8 @@ use juror_nn::rng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::{AddedToken, TokenizerBuilder, models::TrainerWrapper};
 
@@ -42,12 +43,14 @@ const CROSS_SHARE: f64 = 0.15;
 /// Pieces at which a written text is cut, to bound a batch; none comes near.
 const MAX_TEXT: usize = 180;
 
-/// All versions of all groups, as a body sees them.
+/// All versions of all groups, as a model sees them.
 pub struct Library<'a> {
-    body: &'a Ensemble,
+    vision: &'a Vision,
     files: &'a [GroupFile],
     /// Of each example that was drawn before.
     features: Vec<OnceLock<VideoFeatures>>,
+    /// Of the pairs of rows of one group that were drawn before, the lower row first.
+    overlaid: Mutex<HashMap<(usize, usize), Overlaid>>,
     pub(crate) examples: Vec<&'a Example>,
     /// Range of each group's examples.
     groups: Vec<std::ops::Range<usize>>,
@@ -60,14 +63,15 @@ pub struct Library<'a> {
 impl<'a> Library<'a> {
     /// The versions of `files`.
     #[must_use]
-    pub fn new(body: &'a Ensemble, files: &'a [GroupFile]) -> Self {
+    pub fn new(vision: &'a Vision, files: &'a [GroupFile]) -> Self {
         let (mut examples, mut groups) = (Vec::new(), Vec::with_capacity(files.len()));
         for file in files {
             groups.push(examples.len()..examples.len() + file.examples.len());
             examples.extend(&file.examples);
         }
         let features = examples.iter().map(|_| OnceLock::new()).collect();
-        Self { body, files, features, examples, groups, hard: Vec::new(), hard_share: 0.0 }
+        let overlaid = Mutex::default();
+        Self { vision, files, features, overlaid, examples, groups, hard: Vec::new(), hard_share: 0.0 }
     }
 
     fn group(&self, row: usize) -> usize {
@@ -89,10 +93,13 @@ impl<'a> Library<'a> {
         if let Some(seen) = self.features[row].get() {
             return Ok(seen);
         }
-        let group = self.group(row);
-        let observation = self.files[group].observation(row - self.groups[group].start)?;
-        let seen = look(self.body, &observation)?;
+        let seen = look(&self.vision.bodies, &self.observation(row)?)?;
         Ok(self.features[row].get_or_init(|| seen))
+    }
+
+    fn observation(&self, row: usize) -> Result<Observation> {
+        let group = self.group(row);
+        self.files[group].observation(row - self.groups[group].start)
     }
 
     /// Draws a share of the pairs from these, each twice a group and a version in it.
@@ -120,9 +127,42 @@ impl<'a> Library<'a> {
         })
     }
 
-    /// The rank logits of videos and of others beside them.
-    pub(crate) fn ranks_beside(&self, a: &VideoFeatures, b: &VideoFeatures) -> Result<(Tensor, Tensor)> {
-        Ok(a.ranks_beside(b, self.body)?)
+    /// Pairs of rows, each beside the other.
+    pub(crate) fn pair(&self, pairs: &[(usize, usize)]) -> Result<PairFeatures> {
+        let (a, b): (Vec<usize>, Vec<usize>) = pairs.iter().copied().unzip();
+        Ok(self.vision.pair(&self.select(&a)?, &self.select(&b)?, &self.overlaid(pairs)?)?)
+    }
+
+    /// What is told by laying over each other the rows of each pair; nothing of two groups.
+    fn overlaid(&self, pairs: &[(usize, usize)]) -> Result<Vec<Overlaid>> {
+        let Some(overlay) = &self.vision.overlay else { return Ok(vec![Overlaid::default(); pairs.len()]) };
+        let sorted = |(a, b): (usize, usize)| (a.min(b), a.max(b));
+        let known = || self.overlaid.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: BTreeSet<(usize, usize)> = {
+            let known = known();
+            let new = pairs.iter().map(|&pair| sorted(pair));
+            new.filter(|pair| self.group(pair.0) == self.group(pair.1) && !known.contains_key(pair)).collect()
+        };
+        known().extend(self.lay(overlay, &new)?);
+        let known = known();
+        let overlaid = pairs.iter().map(|&(a, b)| {
+            let found = known.get(&sorted((a, b))).copied().unwrap_or_default();
+            if a <= b { found } else { found.swapped() }
+        });
+        Ok(overlaid.collect())
+    }
+
+    /// Lays each of these pairs over each other, whose spectra are kept no longer than that takes.
+    fn lay(
+        &self,
+        overlay: &Overlay,
+        pairs: &BTreeSet<(usize, usize)>,
+    ) -> Result<Vec<((usize, usize), Overlaid)>> {
+        let rows: BTreeSet<usize> = pairs.iter().flat_map(|&(a, b)| [a, b]).collect();
+        let spectra = rows.into_par_iter().map(|row| Ok((row, Spectra::of(&self.observation(row)?))));
+        let spectra = spectra.collect::<Result<HashMap<_, _>>>()?;
+        let lay = |&(a, b): &(usize, usize)| Ok(((a, b), overlay.over(&spectra[&a], &spectra[&b])?));
+        pairs.par_iter().map(lay).collect()
     }
 
     pub(crate) fn known(&self, row: usize) -> Known<'a> {
@@ -276,22 +316,20 @@ fn pairs(
     let texts: Vec<Vec<u32>> = (0..texts.len()).filter(own).map(|row| texts[row].clone()).collect();
     let pairs: Vec<(usize, usize)> = (0..pairs.len()).filter(own).map(|row| pairs[row]).collect();
     let known = known as f64 / world.world_size() as f64;
-    let (left, right): (Vec<usize>, Vec<usize>) = pairs.iter().copied().unzip();
     let margins: Vec<f32> = pairs.iter().map(|&(a, b)| library.margin(a, b) as f32).collect();
     let orders: Vec<f32> = pairs.iter().map(|&(a, b)| library.order(a, b)).collect();
-    let (a, b) = (library.select(&left)?, library.select(&right)?);
-    let videos = decoder.project_pair(&a, &b)?;
+    let features = library.pair(&pairs)?;
+    let videos = decoder.project_pair(&features)?;
     let read = read(decoder, &videos, &texts, weight)?;
     let target = Tensor::new(margins, &Device::Cpu)?;
     let order = Tensor::new(orders, &Device::Cpu)?;
-    let (rank_a, rank_b) = library.ranks_beside(&a, &b)?;
     let mut loss = read.text_loss.clone();
     let mut terms = vec![("text", scalar(&read.text_loss)?), (TOKENS, pieces as f64)];
     for (names, hidden) in [
         (["margin", "order", "antisymmetry"], &read.question),
         (["late_margin", "late_order", "late_antisymmetry"], &read.last),
     ] {
-        let margin = decoder.margin(hidden, &rank_a, &rank_b)?; // [pairs], A-B then B-A
+        let margin = decoder.margin(hidden, &features.rank_a, &features.rank_b)?; // [pairs], A-B then B-A
         let half = pairs.len() / 2;
         if names[0] == "late_margin" {
             terms.push(("margin_error", scalar(&(&margin - &target)?.abs()?.mean_all()?)?));

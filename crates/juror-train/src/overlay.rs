@@ -1,23 +1,25 @@
-//! Training the overlay: which of two videos of one content looks better, laid over each other (`juror_lmm::nano`, `overlay.rs`).
+//! Training the overlay: which of two videos of one content looks better, and what ails them, laid over each other (`juror_lmm::nano`,
+//! `overlay.rs`).
 //!
 //! From every group `PAIRS_PER_GROUP` pairs of one size are drawn and laid over each other once; what is left of them is small. With the
-//! order z of A and the visual qualities V of both,
+//! order z of A, the visual qualities V of both, and the logits g of the dominant kind among those that pictures of one size show,
 //!
 //! ```text
 //! order   mean of w softplus(-z sign(VA - VB)),    w = min(|VA - VB| / FULL, 1), times WITHIN for versions of one kind or the source
 //! tie     mean of |z| where only motion was disturbed
-//! loss    = order + tie TIE
+//! order's loss    order + tie TIE
+//! naming's loss   mean over A and B of the cross-entropy of softmax(g + ln share of each kind)
 //! ```
 //!
-//! The numbers are scaled by their means and deviations over the pairs. Leaves out: motion (`nano/cadence.rs` needs no training), and pairs
-//! of different contents, which are not laid over each other.
+//! What is common is so left out of g: it holds what the pictures tell. The numbers are scaled by their means and deviations over the
+//! pairs. Leaves out: motion (`nano/cadence.rs` needs no training), and pairs of different contents, which are not laid over each other.
 
 use crate::config::OverlayTraining;
 use crate::data::groups::{Example, GroupFile};
 use crate::engine::{BatchLoss, Fit, Stage, dropout, scalar};
-use anyhow::{Result, ensure};
-use candle_core::{Device, Tensor};
-use juror_lmm::nano::{COMMON, DIFFERENCES, Evidence, NanoConfig, Overlay, Spectra};
+use anyhow::{Result, bail, ensure};
+use candle_core::{D, DType, Device, Tensor};
+use juror_lmm::nano::{COMMON, DIFFERENCES, Evidence, LAID_KINDS, NanoConfig, Overlay, Spectra};
 use juror_nn::params::Params;
 use juror_nn::{ops, rng};
 use rand::seq::index;
@@ -26,7 +28,7 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// Pairs of a group.
-const PAIRS_PER_GROUP: usize = 60;
+const PAIRS_PER_GROUP: usize = 200;
 /// Visual qualities that differ by as much order a pair at full weight.
 const FULL: f64 = 0.05;
 /// Weight of pairs of one kind, or with the source.
@@ -41,12 +43,14 @@ const DISTURBED: f64 = 0.02;
 const LEAST_SCALE: f64 = 1e-3;
 
 /// Two versions of one group laid over each other.
-struct Pair {
+pub struct Pair {
     evidence: Evidence,
     /// Whether A looks better (1) or worse (-1), times its weight; 0 where their order is not known.
     order: f32,
     /// 1 where only motion differs.
     tie: f32,
+    /// What ails the pictures of A and of B most: 0 for nothing that the overlay tells, else one more than its place in `KINDS`.
+    kinds: [u32; 2],
 }
 
 impl Pair {
@@ -56,52 +60,93 @@ impl Pair {
         let within = a.is_source() || b.is_source() || (family.is_some() && family == b.version.family());
         let weight = (visual.abs() / FULL).min(1.0) * if within { WITHIN } else { 1.0 };
         let tie = visual.abs() < EQUAL && temporal.abs() > DISTURBED;
-        Self { evidence, order: (weight * visual.signum()) as f32, tie: f32::from(u8::from(tie)) }
+        let kinds = [a, b].map(|v| v.dominant_among(0..LAID_KINDS).map_or(0, |kind| 1 + kind as u32));
+        Self { evidence, order: (weight * visual.signum()) as f32, tie: f32::from(u8::from(tie)), kinds }
     }
-}
-
-/// Leads of all pairs `(a, b)` with `a < b` of a group, by `overlay`; 0 where two cannot be laid over each other.
-///
-/// # Errors
-/// When the group cannot be read.
-pub(crate) fn leads(overlay: &Overlay, group: &GroupFile) -> Result<Vec<f64>> {
-    let spectra = spectra(group)?;
-    let all = (0..spectra.len()).flat_map(|a| (a + 1..spectra.len()).map(move |b| (a, b)));
-    let all: Vec<_> = all.collect();
-    let leads = all.into_par_iter().map(|(a, b)| Ok(overlay.lead(&spectra[a], &spectra[b])?));
-    leads.collect()
 }
 
 fn spectra(group: &GroupFile) -> Result<Vec<Spectra>> {
     (0..group.examples.len()).map(|version| Ok(Spectra::of(&group.observation(version)?))).collect()
 }
 
-/// Trains the overlay of `model` on `groups`; returns the averaged weights.
+/// Draws pairs from every group, for both networks.
 ///
 /// # Errors
-/// When the data cannot be read, or a checkpoint not be written.
-pub fn train(
+/// When the data cannot be read, or no two versions can be laid over each other.
+pub fn draw_pairs(groups: &[GroupFile], seed: u64) -> Result<Vec<Pair>> {
+    let seed = rng::derive_named(seed, "overlay pairs");
+    let drawn = groups.par_iter().enumerate();
+    let drawn = drawn.map(|(index, group)| draw(group, &mut rng::stream(seed, &[index as u64])));
+    let pairs: Vec<Pair> = drawn.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    ensure!(!pairs.is_empty(), "no group has two versions of one size to lay over each other");
+    Ok(pairs)
+}
+
+/// Trains who looks better, and scales the numbers; returns the averaged weights.
+///
+/// # Errors
+/// When a checkpoint cannot be written.
+pub fn train_order(
     config: &OverlayTraining,
     model: &NanoConfig,
-    groups: &[GroupFile],
+    pairs: &[Pair],
     stage: &Stage<'_>,
 ) -> Result<BTreeMap<String, Tensor>> {
-    let seed = rng::derive_named(stage.seed, "overlay pairs");
-    let pairs = groups
-        .par_iter()
-        .enumerate()
-        .map(|(index, group)| draw(group, &mut rng::stream(seed, &[index as u64])));
-    let pairs: Vec<Pair> = pairs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    ensure!(!pairs.is_empty(), "no group has two versions of one size to lay over each other");
+    let model = NanoConfig { naming_dim: 0, ..model.clone() };
     // Given and frozen; the other weights are drawn.
-    let scales = scales(&pairs)?;
-    let seed = rng::derive_named(stage.seed, "overlay");
-    let params = Params::tensors_for_training(scales.clone(), seed, &Device::Cpu)?;
-    scales.keys().for_each(|name| params.freeze(name));
-    let overlay = Overlay::new(&params, model.overlay_dim)?;
-    tracing::info!("overlay: {} parameters, {} pairs", params.count(), pairs.len());
+    let scales = scales(pairs)?;
+    let part = Part { name: "overlay", rows: 2, width: model.overlay_dim };
+    let mut weights = fit(&part, config, &model, scales.clone(), pairs, stage, order_loss)?;
+    weights.extend(scales);
+    Ok(weights)
+}
+
+/// Trains what ails whom, beside `overlay`, which has been trained; returns the averaged weights.
+///
+/// # Errors
+/// As [`train_order`].
+pub fn train_kinds(
+    config: &OverlayTraining,
+    model: &NanoConfig,
+    overlay: BTreeMap<String, Tensor>,
+    pairs: &[Pair],
+    stage: &Stage<'_>,
+) -> Result<BTreeMap<String, Tensor>> {
+    let prior = prior(pairs)?;
+    let loss = |overlay: &Overlay, pairs: &[&Pair], masks: &[Tensor; 2], weight| {
+        kinds_loss(overlay, &prior, pairs, masks, weight)
+    };
+    let part = Part { name: "naming", rows: 3, width: model.naming_dim };
+    fit(&part, config, model, overlay, pairs, stage, loss)
+}
+
+/// One of the two networks.
+struct Part {
+    name: &'static str,
+    /// Rows that it reads of a pair.
+    rows: usize,
+    /// Of its hidden layers.
+    width: usize,
+}
+
+/// Trains what is not `given` of an overlay.
+fn fit(
+    part: &Part,
+    config: &OverlayTraining,
+    model: &NanoConfig,
+    given: BTreeMap<String, Tensor>,
+    pairs: &[Pair],
+    stage: &Stage<'_>,
+    loss: impl Fn(&Overlay, &[&Pair], &[Tensor; 2], f64) -> Result<BatchLoss>,
+) -> Result<BTreeMap<String, Tensor>> {
+    let &Part { name, rows, width } = part;
+    let frozen: Vec<String> = given.keys().cloned().collect();
+    let params = Params::tensors_for_training(given, rng::derive_named(stage.seed, name), &Device::Cpu)?;
+    frozen.iter().for_each(|name| params.freeze(name));
+    let overlay = Overlay::new(&params, model)?;
+    tracing::info!("{name}: {} parameters, {} pairs", params.count(), pairs.len());
     let fit = Fit {
-        name: "overlay",
+        name,
         steps: config.steps,
         learning_rate: config.learning_rate,
         warmup_steps: config.warmup_steps,
@@ -111,23 +156,20 @@ pub fn train(
         save_steps: config.save_steps,
     };
     let batches = rng::derive_named(stage.seed, "overlay batches");
-    let mut weights = fit.run(stage.dir, &params, stage.world, |step| {
+    fit.run(stage.dir, &params, stage.world, |step| {
         let mut rng = rng::stream(batches, &[step as u64]);
         // All ranks draw the whole batch, and each sees its share.
         let drawn: Vec<&Pair> = (0..config.batch).map(|_| &pairs[rng.random_range(0..pairs.len())]).collect();
         let own = stage.world.share(config.batch);
-        // A row for each pair and one for it turned round.
-        let (rows, width) = (2 * config.batch, model.overlay_dim);
         let mut mask = || {
-            let mask = dropout(config.dropout, rows * width, &mut rng).collect::<Vec<f32>>();
-            Tensor::from_vec(mask, (rows, width), &Device::Cpu)?.narrow(0, 2 * own.start, 2 * own.len())
+            let mask = dropout(config.dropout, rows * config.batch * width, &mut rng).collect::<Vec<f32>>();
+            let mask = Tensor::from_vec(mask, (rows, config.batch, width), &Device::Cpu)?;
+            mask.narrow(1, own.start, own.len())?.reshape(((), width))
         };
         let masks = [mask()?, mask()?];
         let weight = (stage.world.world_size() * own.len()) as f64 / config.batch as f64;
         loss(&overlay, &drawn[own], &masks, weight)
-    })?;
-    weights.extend(scales);
-    Ok(weights)
+    })
 }
 
 /// Some pairs of a group.
@@ -145,17 +187,21 @@ fn draw(group: &GroupFile, rng: &mut impl Rng) -> Result<Vec<Pair>> {
     Ok(pairs)
 }
 
-/// Of one rank's pairs, whose mean counts `weight`.
-fn loss(overlay: &Overlay, pairs: &[&Pair], masks: &[Tensor; 2], weight: f64) -> Result<BatchLoss> {
-    let n = pairs.len();
+/// What the networks read of pairs: differences and common numbers, a row each.
+fn evidence(pairs: &[&Pair]) -> Result<(Tensor, Tensor)> {
     let rows = |len: usize, of: fn(&Evidence) -> &[f32]| {
         let values: Vec<f32> = pairs.iter().flat_map(|pair| of(&pair.evidence)).copied().collect();
-        Tensor::from_vec(values, (n, len), &Device::Cpu)
+        Tensor::from_vec(values, (pairs.len(), len), &Device::Cpu)
     };
+    Ok((rows(DIFFERENCES, |e| &e.differences)?, rows(COMMON, |e| &e.common)?))
+}
+
+/// Of one rank's pairs, whose mean counts `weight`: who looks better.
+fn order_loss(overlay: &Overlay, pairs: &[&Pair], masks: &[Tensor; 2], weight: f64) -> Result<BatchLoss> {
     let column = |of: fn(&Pair) -> f32| {
-        Tensor::from_vec(pairs.iter().map(|pair| of(pair)).collect::<Vec<f32>>(), n, &Device::Cpu)
+        Tensor::new(pairs.iter().map(|pair| of(pair)).collect::<Vec<f32>>(), &Device::Cpu)
     };
-    let (differences, common) = (rows(DIFFERENCES, |e| &e.differences)?, rows(COMMON, |e| &e.common)?);
+    let (differences, common) = evidence(pairs)?;
     let found = overlay.order(&differences, &common, Some(masks))?;
     let order = column(|pair| pair.order)?;
     let wrong = ops::softplus(&(&found * order.sign()?)?.neg()?)?;
@@ -163,6 +209,34 @@ fn loss(overlay: &Overlay, pairs: &[&Pair], masks: &[Tensor; 2], weight: f64) ->
     let tie = ((found.abs()? * column(|pair| pair.tie)?)?.mean_all()? * weight)?;
     let terms = vec![("order", scalar(&order)?), ("tie", scalar(&tie)?)];
     Ok(BatchLoss { loss: (order + (tie * TIE)?)?, terms, batch: Vec::new() })
+}
+
+/// The same: what ails A, and what B.
+fn kinds_loss(
+    overlay: &Overlay,
+    prior: &Tensor,
+    pairs: &[&Pair],
+    masks: &[Tensor; 2],
+    weight: f64,
+) -> Result<BatchLoss> {
+    let (differences, common) = evidence(pairs)?;
+    let Some(found) = overlay.kinds(&differences, &common, Some(masks))? else {
+        bail!("the overlay has no network that names (naming_dim is 0)");
+    };
+    let of = |side: usize| pairs.iter().map(move |pair| pair.kinds[side]);
+    let kinds = Tensor::new(of(0).chain(of(1)).collect::<Vec<u32>>(), &Device::Cpu)?;
+    let loss = (ops::cross_entropy(&found.broadcast_add(prior)?, &kinds, None)? * weight)?;
+    let right = found.argmax(D::Minus1)?.eq(&kinds)?.to_dtype(DType::F32)?.mean_all()?;
+    let terms = vec![("naming", scalar(&loss)?), ("named_right", scalar(&right)?)];
+    Ok(BatchLoss { loss, terms, batch: Vec::new() })
+}
+
+/// Logarithms of the kinds' shares of the pairs' videos, `[1 + LAID_KINDS]`; each at least one video.
+fn prior(pairs: &[Pair]) -> Result<Tensor> {
+    let mut counts = [1f32; 1 + LAID_KINDS];
+    pairs.iter().flat_map(|pair| pair.kinds).for_each(|kind| counts[kind as usize] += 1.0);
+    let all: f32 = counts.iter().sum();
+    Ok(Tensor::new(counts.map(|count| (count / all).ln()).to_vec(), &Device::Cpu)?)
 }
 
 /// Deviations of the differences, means and deviations of what is common, over the pairs; by their names among the weights.
@@ -194,14 +268,14 @@ mod tests {
     use juror_nn::collective::Single;
 
     #[test]
-    fn who_looks_better_is_learnt_from_rendered_scenes() {
+    fn who_looks_better_and_what_ails_whom_is_learnt_from_rendered_scenes() {
         let dir = tempfile::tempdir().unwrap();
         let data: DataConfig = toml::from_str(
             "scenes = 6\nshort_sides = [96]\nmax_frames = 16\nversions = 9\n\
              held_out_codecs = [\"av1\", \"vp9\", \"hevc\"]\nyardstick = \"ms-ssim\"",
         )
         .unwrap();
-        let model = NanoConfig { moments: 2, overlay_dim: 16, ..NanoConfig::default() };
+        let model = NanoConfig { moments: 2, overlay_dim: 16, naming_dim: 16, ..NanoConfig::default() };
         let sources = sources::list(&data, 3).unwrap();
         let groups = groups::prepare(&data, &model, &sources, &dir.path().join("groups")).unwrap();
         let config = OverlayTraining {
@@ -215,23 +289,37 @@ mod tests {
             ema_decay: 0.9,
             save_steps: 400,
         };
+        let pairs = draw_pairs(&groups, 1).unwrap();
         let stage = Stage { dir: &dir.path().join("overlay"), seed: 1, world: &Single, start: None };
-        let weights = train(&config, &model, &groups, &stage).unwrap();
-        let overlay = model.overlay(&Params::from_tensors(weights, &Device::Cpu).unwrap()).unwrap().unwrap();
+        let order = train_order(&config, &model, &pairs, &stage).unwrap();
+        let stage = Stage { dir: &dir.path().join("naming"), ..stage };
+        let mut weights = train_kinds(&config, &model, order.clone(), &pairs, &stage).unwrap();
+        assert!(weights.keys().all(|name| name.starts_with("overlay.kinds.")), "the order stays as it is");
+        weights.extend(order);
+        let overlay = Overlay::new(&Params::from_tensors(weights, &Device::Cpu).unwrap(), &model).unwrap();
 
-        let (mut right, mut all) = (0, 0);
+        let (mut right, mut all, mut named, mut ailing) = (0, 0, 0, 0);
         for group in &groups {
+            let spectra = spectra(group).unwrap();
             let n = group.examples.len();
-            let pairs = (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b)));
-            for ((a, b), lead) in pairs.zip(leads(&overlay, group).unwrap()) {
+            for (a, b) in (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))) {
+                let over = overlay.over(&spectra[a], &spectra[b]).unwrap();
                 let [a, b] = [a, b].map(|at| &group.examples[at]);
                 let better = a.visual - b.visual;
-                if lead != 0.0 && better.abs() > FULL && a.temporal == b.temporal {
+                if over.lead != 0.0 && better.abs() > FULL && a.temporal == b.temporal {
                     all += 1;
-                    right += usize::from((better > 0.0) == (lead > 0.0));
+                    right += usize::from((better > 0.0) == (over.lead > 0.0));
+                }
+                for (video, logits) in [a, b].into_iter().zip(over.kinds) {
+                    if let (true, Some(kind)) = (over.lead != 0.0, video.dominant_among(0..LAID_KINDS)) {
+                        let best = (0..LAID_KINDS).max_by(|&i, &j| logits[i].total_cmp(&logits[j]));
+                        ailing += 1;
+                        named += usize::from(best == Some(kind));
+                    }
                 }
             }
         }
         assert!(all > 60 && right * 20 > all * 19, "{right} of {all}");
+        assert!(ailing > 60 && named * 10 > ailing * 9, "{named} of {ailing}");
     }
 }

@@ -1,14 +1,15 @@
-//! `juror train sft`: data, bodies, overlay, decoder, and the finished model folder, each resumable.
+//! `juror train sft`: data, bodies, overlay and its naming, decoder, and the finished model folder, each resumable.
 //!
 //! ```text
 //! RUN/groups/*.safetensors      versions, observed
-//! RUN/{body/N,overlay,decoder}/  checkpoints, log.jsonl and the same for TensorBoard
+//! RUN/{body/N,overlay,naming,decoder}/  checkpoints, log.jsonl and the same for TensorBoard
 //! RUN/model/                    config.json, model.safetensors (f16), tokenizer.json: opens with --model; MODEL_CARD.md
 //! ```
 //!
 //! Bodies of finished models (`joined`) may stand before those that are trained. Every `HOLD_OUT`-th content is kept from training; the
-//! sizes of margins are fitted to them (`shrink.rs`), and the errors of margins and scores on them become the model's calibration. Several processes ([`Collective`]) share the run's folder: each observes its share of the sources, and
-//! only the first writes the model.
+//! sizes of margins are fitted to them (`shrink.rs`), and the errors of margins and scores on them become the model's calibration, unless only
+//! what is named and written was trained. Several processes ([`Collective`]) share the run's folder: each observes its share of the
+//! sources, and only the first writes the model.
 
 use crate::card::Card;
 use crate::config::{DataConfig, SftConfig};
@@ -19,7 +20,7 @@ use crate::validate::{Report, measure_and_calibrate};
 use crate::{body, decoder, overlay, shrink};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
-use juror_lmm::nano::{Ensemble, Nano, NanoConfig, Voice};
+use juror_lmm::nano::{Ensemble, Nano, NanoConfig, Vision, Voice};
 use juror_nn::collective::Collective;
 use juror_nn::params::{Params, Precision, save_tensors};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,22 +37,30 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     let joined = config.joined.iter().map(|folder| Joined::read(folder)).collect::<Result<Vec<_>>>()?;
     let own = NanoConfig { bodies: config.bodies, ..NanoConfig::default() };
     let others: usize = joined.iter().map(|other| other.config.bodies).sum();
-    let overlay_dim = match (&config.overlay, joined.first()) {
-        (Some(_), _) => own.overlay_dim,
-        (None, first) => first.map_or(0, |other| other.config.overlay_dim),
+    // What is not trained is that of the first that joins.
+    let kept = match (&config.overlay, joined.first()) {
+        (None, Some(other)) => Some(other),
+        _ => None,
     };
+    let dim = |trained: bool, own: usize, kept: Option<usize>| if trained { own } else { kept.unwrap_or(0) };
     let model = NanoConfig {
+        calibration: joined.first().map_or(own.calibration, |other| other.config.calibration),
         bodies: others + own.bodies,
         temporal_gain: config.shrinkage.temporal,
-        overlay_dim,
+        overlay_dim: dim(config.overlay.is_some(), own.overlay_dim, kept.map(|k| k.config.overlay_dim)),
+        naming_dim: dim(config.naming.is_some(), own.naming_dim, kept.map(|k| k.config.naming_dim)),
         ..own.clone()
     };
+    ensure!(
+        model.overlay_dim > 0 || model.naming_dim == 0,
+        "[naming] needs an overlay: give [overlay], or join a model that has one"
+    );
     let sources = sources::list(&config.data, config.seed)?;
     let all = prepare_groups(&config.data, &model, &sources, &groups::folder(&config.run_dir), world)?;
     let (training, held_out) = hold_out(all);
 
-    let [body_dir, overlay_dir, decoder_dir] =
-        ["body", "overlay", "decoder"].map(|stage| config.run_dir.join(stage));
+    let [body_dir, overlay_dir, naming_dir, decoder_dir] =
+        ["body", "overlay", "naming", "decoder"].map(|stage| config.run_dir.join(stage));
     let stage = Stage { dir: &body_dir, seed: config.seed, world, start: None };
     let mut weights = Ensemble::moved(body::train(&config.body, &own, &training, &stage)?, others);
     shrink::contrasts(config.shrinkage, &mut weights, others..model.bodies)?;
@@ -60,16 +69,22 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
         weights.extend(Ensemble::moved(weights_of(&other.weights, "body"), first));
         first += other.config.bodies;
     }
-    let stage = Stage { dir: &overlay_dir, ..stage };
-    match &config.overlay {
-        Some(overlay) => {
-            weights.extend(overlay::train(overlay, &model, &training, &stage)?);
+    weights.extend(kept.map(|other| weights_of(&other.weights, "overlay")).unwrap_or_default());
+    if config.overlay.is_some() || config.naming.is_some() {
+        let pairs = overlay::draw_pairs(&training, config.seed)?;
+        if let Some(training) = &config.overlay {
+            let stage = Stage { dir: &overlay_dir, ..stage };
+            weights.extend(overlay::train_order(training, &model, &pairs, &stage)?);
             shrink::overlay(config.shrinkage, &mut weights)?;
         }
-        None => weights
-            .extend(joined.first().map(|other| weights_of(&other.weights, "overlay")).unwrap_or_default()),
+        if let Some(training) = &config.naming {
+            let stage = Stage { dir: &naming_dir, ..stage };
+            let mut given = weights_of(&weights, "overlay");
+            given.retain(|name, _| !name.starts_with("overlay.kinds.")); // trained anew
+            weights.extend(overlay::train_kinds(training, &model, given, &pairs, &stage)?);
+        }
     }
-    let frozen = Ensemble::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;
+    let frozen = Vision::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;
     let library = decoder::Library::new(&frozen, &training);
     let tokenizer = match joined.first() {
         Some(other) => other.tokenizer.clone(),
@@ -80,12 +95,20 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
     let stage = Stage { dir: &decoder_dir, start, ..stage };
     weights.extend(decoder::train(&config.language, &model, &library, &voice, &stage)?);
     shrink::correction(config.shrinkage, &mut weights)?;
-    shrink::fit_margins(&mut weights, &model, &held_out)?;
+    // Words alone leave margins and scores as they were.
+    let words_only = config.bodies == 0 && config.overlay.is_none() && !joined.is_empty();
+    let fitted_to: &[GroupFile] = if words_only { &[] } else { &held_out };
+    shrink::fit_margins(&mut weights, &model, fitted_to)?;
     let folder = config.run_dir.join("model");
     if !world.is_first() {
         return Ok(folder);
     }
-    let figures = write_model(&folder, &model, weights, &tokenizer, &held_out)?.table();
+    let report = write_model(&folder, &model, weights, &tokenizer, fitted_to)?;
+    let figures = if words_only {
+        "Margins and scores are those of the model that joined.\n".to_owned()
+    } else {
+        report.table()
+    };
     tracing::info!("on contents kept from training:\n{figures}");
     let card = Card {
         command: "juror train sft",
@@ -96,7 +119,8 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
         processes: world.world_size(),
         steps: &[
             ("body", config.body.steps),
-            ("overlay", config.overlay.as_ref().map_or(0, |overlay| overlay.steps)),
+            ("overlay", config.overlay.as_ref().map_or(0, |training| training.steps)),
+            ("naming", config.naming.as_ref().map_or(0, |training| training.steps)),
             ("decoder", config.language.steps),
         ],
         figures: &figures,
@@ -127,6 +151,7 @@ impl Joined {
             bodies: own.bodies,
             temporal_gain: own.temporal_gain,
             overlay_dim: own.overlay_dim,
+            naming_dim: own.naming_dim,
             calibration: own.calibration,
             ..config.clone()
         };

@@ -12,10 +12,9 @@
 use crate::config::Shrinkage;
 use crate::data::groups::GroupFile;
 use crate::decoder::Library;
-use crate::overlay::leads;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use juror_lmm::nano::{Ensemble, NanoConfig, Overlay};
+use juror_lmm::nano::{Ensemble, NanoConfig, Vision};
 use juror_nn::params::Params;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -89,8 +88,8 @@ pub(crate) fn fit_margins(
     let number = |name: &str| -> Result<f64> { Ok(f64::from(tensor(weights, name)?.to_vec1::<f32>()?[0])) };
     let start = (number(SCALE)?, number(OFFSET)?);
     let params = Params::from_tensors(weights.clone(), &Device::Cpu)?;
-    let (body, overlay) = (Ensemble::new(&params, model)?, model.overlay(&params)?);
-    let (scale, offset) = fit(&pairs(&body, overlay.as_ref(), held_out)?, start);
+    let vision = Vision::new(&params, model)?;
+    let (scale, offset) = fit(&pairs(&vision, held_out)?, start);
     tracing::info!(
         "margins: scale {scale:.4}, offset {offset:.4}; before shrinking {:.4}, {:.4}",
         start.0,
@@ -103,26 +102,18 @@ pub(crate) fn fit_margins(
 }
 
 /// All pairs of each group.
-fn pairs(body: &Ensemble, overlay: Option<&Overlay>, groups: &[GroupFile]) -> Result<Vec<Pair>> {
-    let library = Library::new(body, groups);
+fn pairs(vision: &Vision, groups: &[GroupFile]) -> Result<Vec<Pair>> {
+    let library = Library::new(vision, groups);
     let mut pairs = Vec::new();
     let mut first = 0;
     for group in groups {
         let rows = first..first + group.examples.len();
         first = rows.end;
-        let (a, b): (Vec<usize>, Vec<usize>) =
-            rows.clone().flat_map(|a| (a + 1..rows.end).map(move |b| (a, b))).unzip();
-        let (rank_a, rank_b) = library.ranks_beside(&library.select(&a)?, &library.select(&b)?)?;
-        let (rank_a, rank_b) = (rank_a.to_vec1::<f32>()?, rank_b.to_vec1::<f32>()?);
-        let points = |row: usize| 4.0 * library.examples[row].quality;
-        let targets = a.iter().zip(&b).map(|(&a, &b)| points(a) - points(b));
-        let leads = match overlay {
-            Some(overlay) => leads(overlay, group)?,
-            None => vec![0.0; a.len()],
-        };
-        let ranks = rank_a.into_iter().zip(rank_b).zip(leads);
-        let ranks = ranks.map(|((a, b), lead)| (f64::from(a) + lead / 2.0, f64::from(b) - lead / 2.0));
-        pairs.extend(ranks.zip(targets).map(|((a, b), target)| (a, b, target)));
+        let all: Vec<_> = rows.clone().flat_map(|a| (a + 1..rows.end).map(move |b| (a, b))).collect();
+        let seen = library.pair(&all)?;
+        let ranks = seen.rank_a.to_vec1::<f32>()?.into_iter().zip(seen.rank_b.to_vec1::<f32>()?);
+        let targets = all.iter().map(|&(a, b)| library.margin(a, b));
+        pairs.extend(ranks.zip(targets).map(|((a, b), target)| (f64::from(a), f64::from(b), target)));
     }
     Ok(pairs)
 }

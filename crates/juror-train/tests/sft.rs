@@ -64,6 +64,17 @@ max_grad_norm = 1.0
 ema_decay = 0.9
 save_steps = 2
 
+[naming]
+steps = 4
+batch = 6
+dropout = 0.1
+learning_rate = 1.0e-3
+warmup_steps = 1
+weight_decay = 0.0
+max_grad_norm = 1.0
+ema_decay = 0.9
+save_steps = 2
+
 [language]
 steps = 4
 batch = 4
@@ -101,10 +112,10 @@ fn a_run_that_was_stopped_ends_in_the_same_bits() {
     let model = sft::run(&config, &Single).unwrap();
     let weights = std::fs::read(model.join("model.safetensors")).unwrap();
 
-    // As kills between two checkpoints of the body and of the overlay leaves them: the first is there, all that follows is not.
+    // As kills between two checkpoints of a stage leave it: the first is there, all that follows is not.
     std::fs::remove_dir_all(&model).unwrap();
     std::fs::remove_dir_all(dir.path().join("decoder")).unwrap();
-    for stage in ["body/0", "overlay"] {
+    for stage in ["body/0", "overlay", "naming"] {
         let saved = checkpoints(&dir.path().join(stage));
         assert_eq!(saved.len(), 2, "{saved:?}");
         std::fs::remove_file(&saved[1]).unwrap();
@@ -141,7 +152,7 @@ fn bodies_of_a_finished_model_join_those_that_are_trained() {
     let mut config = config(second.path());
     (config.seed, config.bodies, config.language.steps) = (6, 2, 0);
     config.joined = vec![start.clone()];
-    config.overlay = None; // that of the finished model stays
+    (config.overlay, config.naming) = (None, None); // those of the finished model stay
     config.shrinkage.temporal = 0.5;
     let model = sft::run(&config, &Single).unwrap();
     let nano = Nano::from_folder(&model).unwrap();
@@ -160,6 +171,26 @@ fn bodies_of_a_finished_model_join_those_that_are_trained() {
     assert!(trained(0) != trained(1) && trained(1) != trained(2));
     let tokenizer = |folder: &Path| std::fs::read(folder.join("tokenizer.json")).unwrap();
     assert_eq!(tokenizer(&start), tokenizer(&model));
+
+    // What is named can be trained alone: whatever else the model had is left as it is, the sizes of margins, too.
+    let third = tempfile::tempdir().unwrap();
+    let naming = SftConfig {
+        run_dir: third.path().to_owned(),
+        joined: vec![model.clone()],
+        bodies: 0,
+        naming: self::config(third.path()).naming,
+        ..config.clone()
+    };
+    let named = sft::run(&naming, &Single).unwrap();
+    let renamed =
+        candle_core::safetensors::load(named.join("model.safetensors"), &candle_core::Device::Cpu).unwrap();
+    assert_eq!(renamed.len(), after.len());
+    for (name, tensor) in &after {
+        let trained = name.starts_with("overlay.kinds.");
+        assert_eq!(read(tensor) != read(&renamed[name]), trained, "{name}");
+    }
+    let calibration = |folder: &Path| Nano::from_folder(folder).unwrap().config().calibration;
+    assert_eq!(calibration(&named), calibration(&model));
 
     let path = start.join("config.json");
     let text = std::fs::read_to_string(&path)

@@ -306,7 +306,7 @@ fn a_judge_improves_stage_by_stage_and_resumes() {
     let at = |name: &str| folder.path().join(name);
     let one_scene = data.replace("scenes = 2", "scenes = 1");
     let text = format!(
-        "run_dir = {:?}\nseed = 5\nmodel = {:?}\ngroups_dir = {:?}\nstages = 2\nmin_gain = -1.0\n[data]{data}[pool]{data}\
+        "run_dir = {:?}\nseed = 5\nmodel = {:?}\ngroups_dir = {:?}\nstages = 2\nmin_gain = -1.0\nstart_share = 0.5\n[data]{data}[pool]{data}\
          [validation]{one_scene}[mining]\nlevels = 2\ntolerance = 2.0\npairs_per_level = 2\n[body]{training}",
         at("improve"),
         at("start/model"),

@@ -1,8 +1,6 @@
 //! Sizes of `nano`, as they stand in its `config.json`.
 
-use super::overlay::Overlay;
 use crate::error::{Error, Result};
-use juror_nn::params::Params;
 use serde::{Deserialize, Serialize};
 
 /// What the body may name. `compression` is what every lossy video codec does; the stream's own codec gives
@@ -53,6 +51,9 @@ pub struct NanoConfig {
     /// Width of the network that reads two videos laid over each other; 0: they are not.
     #[serde(default)]
     pub overlay_dim: usize,
+    /// Width of the network that names what is wrong with either; 0: there is none.
+    #[serde(default)]
+    pub naming_dim: usize,
     /// Width of the decoder.
     pub hidden_size: usize,
     /// Blocks of the decoder.
@@ -92,6 +93,7 @@ impl Default for NanoConfig {
             trunk_dim: 192,
             temporal_dim: 96,
             overlay_dim: 48,
+            naming_dim: 48,
             hidden_size: 128,
             num_hidden_layers: 4,
             num_attention_heads: 4,
@@ -104,14 +106,6 @@ impl Default for NanoConfig {
 }
 
 impl NanoConfig {
-    /// The network that reads two videos laid over each other, if there is one.
-    ///
-    /// # Errors
-    /// When a stored tensor has another shape.
-    pub fn overlay(&self, p: &Params) -> candle_core::Result<Option<Overlay>> {
-        (self.overlay_dim > 0).then(|| Overlay::new(p, self.overlay_dim)).transpose()
-    }
-
     /// Says what is wrong with the sizes, if anything.
     ///
     /// # Errors
@@ -140,8 +134,13 @@ impl NanoConfig {
                 return refuse(key, &value, "1 to 65536 is allowed");
             }
         }
-        if self.overlay_dim > 4096 {
-            return refuse("overlay_dim", &self.overlay_dim, "0 to 4096 is allowed");
+        for (key, value) in [("overlay_dim", self.overlay_dim), ("naming_dim", self.naming_dim)] {
+            if value > 4096 {
+                return refuse(key, &value, "0 to 4096 is allowed");
+            }
+        }
+        if self.naming_dim > 0 && self.overlay_dim == 0 {
+            return refuse("naming_dim", &self.naming_dim, "without an overlay (overlay_dim) 0 is allowed");
         }
         if !(self.temporal_gain.is_finite() && self.temporal_gain >= 0.0) {
             return refuse("temporal_gain", &self.temporal_gain, "a number from 0 is needed");

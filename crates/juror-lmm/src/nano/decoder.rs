@@ -9,15 +9,14 @@
 //! the projector: one per moment, one per region of the picture, one each for time, trunk and the body's own
 //! verdict (`TOKENS_PER_VIDEO` for eight moments), with a learned mark of which video they belong to.
 //!
-//! The margin is `4 (sigmoid(s rA + t + d) - sigmoid(s rB + t - d))` with the body's rank logits `r`, moved apart by their
-//! contrast (`Ensemble::contrast`) and by what their cadences tell (`cadence.rs`), a learned scale `s` and offset `t` that turn them into points, and a correction `d` read by the margin head from
-//! the hidden state of the question token (the cheap path) or of the last written token (after the reasoning): the
-//! head refines what the body saw and cannot forget it.
+//! The margin is `4 (sigmoid(s rA + t + d) - sigmoid(s rB + t - d))` with the rank logits `r` of both beside each other (`pair.rs`), a
+//! learned scale `s` and offset `t` that turn them into points, and a correction `d` read by the margin head from the hidden state of
+//! the question token (the cheap path) or of the last written token (after the reasoning): the head refines what the body saw and cannot
+//! forget it.
 
 use super::body::{BodyOutput, LayerNorm, Linear, REGIONS, Sides};
-use super::cadence::Beside;
 use super::config::{KINDS, NanoConfig};
-use super::ensemble::Ensemble;
+use super::pair::PairFeatures;
 use candle_core::{D, IndexOp, Result, Tensor};
 use juror_nn::kv_cache::KvCache;
 use juror_nn::ops::{self, Mask};
@@ -137,30 +136,13 @@ impl VideoFeatures {
         })
     }
 
-    /// These videos and `others` beside them (`cadence.rs`).
-    pub(super) fn beside(&self, others: &Self) -> Result<Beside> {
-        Beside::of(&self.cadence, &others.cadence)
-    }
-
-    /// The rank logits of these videos and of `others`, `[pairs]` each, judged side by side: half of the lead that their contrast
-    /// gives and of what their cadences tell is added to the one and taken from the other.
-    ///
-    /// # Errors
-    /// When they were not watched at as many moments.
-    pub fn ranks_beside(&self, others: &Self, body: &Ensemble) -> Result<(Tensor, Tensor)> {
-        let lead = (self.temporal_rank()? - others.temporal_rank()?)?;
-        let Beside { alone, lead: ahead, .. } = self.beside(others)?;
-        // Less of the temporal lead, more of the other two.
-        let more = ((body.contrast(&self.sides, &others.sides)? - (&lead - &lead * alone)?)? + ahead)?;
-        let half = (more * 0.5)?;
-        Ok(((self.rank()? + &half)?, (others.rank()? - half)?))
-    }
-
-    fn rank(&self) -> Result<Tensor> {
+    /// Rank logits of each alone, `[videos]`.
+    pub(super) fn rank(&self) -> Result<Tensor> {
         self.verdict.i((.., 0))? + self.temporal_rank()?
     }
 
-    fn temporal_rank(&self) -> Result<Tensor> {
+    /// Their temporal part, `[videos]`.
+    pub(super) fn temporal_rank(&self) -> Result<Tensor> {
         self.verdict.i((.., 1))
     }
 }
@@ -243,12 +225,12 @@ impl Decoder {
         self.video_norm.forward(&tokens)?.broadcast_add(&mark)
     }
 
-    /// Tokens of pairs, named beside each other: `[pairs, tokens of both videos, hidden]`.
+    /// Tokens of pairs: `[pairs, tokens of both videos, hidden]`.
     ///
     /// # Errors
     /// On shapes that do not fit.
-    pub fn project_pair(&self, a: &VideoFeatures, b: &VideoFeatures) -> Result<Tensor> {
-        Tensor::cat(&[self.project(&a.named_beside(b)?, 0)?, self.project(&b.named_beside(a)?, 1)?], 1)
+    pub fn project_pair(&self, pair: &PairFeatures) -> Result<Tensor> {
+        Tensor::cat(&[self.project(&pair.a, 0)?, self.project(&pair.b, 1)?], 1)
     }
 
     /// Embeds piece ids `[batch, len]` as `[batch, len, hidden]`.

@@ -3,8 +3,8 @@
 //! The parts of the large judges in miniature, trained by juror's own pipeline (`juror train sft`):
 //! `observation` (fragments of a few moments and their tone, a profile of all frames, viewing facts) -> `body` (mixers over
 //! DCT patches, quality logits, distortions) -> `decoder` (writes the reasons, corrects the margin). Two videos of one content are
-//! references for each other, too: laid over each other place by place (`contrast`, of what the body sees) and block by block (`overlay`,
-//! of their `spectra`), and held beside each other in time (`cadence`) and in what is named (`naming`).
+//! references for each other, too (`pair`): laid over each other place by place (`contrast`, of what the body sees) and block by block
+//! (`overlay`, of the `evidence` in their `spectra`), and held beside each other in time (`cadence`) and in what is named (`naming`).
 //! What it follows and measured: the design notes `nano.md`; its own figures: `MODEL_CARD.md` beside the weights.
 
 mod body;
@@ -13,11 +13,13 @@ mod config;
 mod contrast;
 mod decoder;
 mod ensemble;
+mod evidence;
 mod fragments;
 mod motion;
 mod naming;
 mod observation;
 mod overlay;
+mod pair;
 mod patches;
 mod profile;
 mod spectra;
@@ -30,9 +32,11 @@ pub use cadence::Cadence;
 pub use config::{Calibration, KINDS, NanoConfig};
 pub use decoder::{Cache, Decoder, VideoFeatures};
 pub use ensemble::Ensemble;
+pub use evidence::{COMMON, DIFFERENCES, Evidence};
 pub use fragments::{CONTEXT_PLACES, FRAGMENT_BYTES, Hue, MOMENT_BYTES, NATIVE_PLACES, Offset, PLACES, Turn};
 pub use observation::{Moment, Observation, facts, moment_frames, observe_frames};
-pub use overlay::{COMMON, DIFFERENCES, Evidence, Overlay};
+pub use overlay::{LAID_KINDS, Overlaid, Overlay};
+pub use pair::{PairFeatures, Vision};
 pub use patches::{PATCH_LEN, PATCHES, features as patch_features};
 pub use profile::{HOLD_CENTRE, PROFILE_LEN, ProfileBuilder};
 pub use spectra::Spectra;
@@ -74,8 +78,7 @@ const VIEWER_SD: f64 = 0.7;
 pub struct Nano {
     info: ModelInfo,
     config: NanoConfig,
-    body: Ensemble,
-    overlay: Option<Overlay>,
+    vision: Vision,
     decoder: Decoder,
     voice: Voice,
 }
@@ -109,13 +112,12 @@ impl Nano {
             serde_json::from_str(config).map_err(|e| Error::Input(format!("config.json: {e}")))?;
         config.check()?;
         let params = Params::from_bytes(weights, &Device::Cpu)?;
-        let body = Ensemble::new(&params, &config)?;
-        let overlay = config.overlay(&params)?;
+        let vision = Vision::new(&params, &config)?;
         let decoder = Decoder::new(&params, &config)?;
         params.verify()?;
         let sha256 = Sha256::digest(weights).iter().map(|b| format!("{b:02x}")).collect();
         let voice = Voice::from_bytes(tokenizer)?;
-        Ok(Self { info: ModelInfo { name: name.to_owned(), sha256 }, config, body, overlay, decoder, voice })
+        Ok(Self { info: ModelInfo { name: name.to_owned(), sha256 }, config, vision, decoder, voice })
     }
 
     /// Sizes and calibration.
@@ -124,19 +126,13 @@ impl Nano {
         &self.config
     }
 
-    /// The bodies, for measuring and training.
-    #[must_use]
-    pub fn body(&self) -> &Ensemble {
-        &self.body
-    }
-
     /// The vision stage of one observation. `codec_kind` is what compression is called in its attributions.
     ///
     /// # Errors
     /// Only where tensor work fails.
     pub fn watched(&self, observation: &Observation, codec_kind: Option<&'static str>) -> Result<Watched> {
         let started = Instant::now();
-        let features = look(&self.body, observation)?;
+        let features = look(&self.vision.bodies, observation)?;
         Ok(Watched {
             frames_sampled_secs: observation.moments.iter().map(|m| m.pts_secs).collect(),
             warnings: Vec::new(),
@@ -151,24 +147,22 @@ impl Nano {
         })
     }
 
-    /// Margin of A over B by the cheap path (`hidden` of the question) and, if wanted, the written reasons. `ahead`: rank logits that
-    /// A is ahead of B by, laid over each other.
-    fn ask(&self, a: &Seen, b: &Seen, ahead: f64, rationale: bool) -> Result<(f64, Option<String>)> {
-        let (a, b) = (&a.features, &b.features);
-        let videos = self.decoder.project_pair(a, b)?;
+    /// Margin of A over B by the cheap path (`hidden` of the question) and, if wanted, the written reasons.
+    fn ask(&self, pair: &PairFeatures, rationale: bool) -> Result<(f64, Option<String>)> {
+        let videos = self.decoder.project_pair(pair)?;
         let mut talk = self.voice.ask(&self.decoder, &videos, COMPARE)?;
         let text = if rationale { Some(talk.write()?) } else { None };
-        let (rank_a, rank_b) = a.ranks_beside(b, &self.body)?;
-        let margin =
-            self.decoder.margin(talk.question(), &(rank_a + ahead / 2.0)?, &(rank_b - ahead / 2.0)?)?;
+        let margin = self.decoder.margin(talk.question(), &pair.rank_a, &pair.rank_b)?;
         Ok((f64::from(margin.to_vec1::<f32>()?[0]), text))
     }
 
-    /// Rank logits that A is ahead of B by, laid over each other.
-    fn overlaid(&self, a: &Seen, b: &Seen) -> Result<f64> {
-        let Some(overlay) = &self.overlay else { return Ok(0.0) };
-        let together = a.features.beside(&b.features)?.together.to_vec1::<f32>()?[0] > 0.0;
-        if together { Ok(overlay.lead(a.spectra(), b.spectra())?) } else { Ok(0.0) }
+    /// Both videos beside each other.
+    fn pair(&self, a: &Seen, b: &Seen) -> Result<PairFeatures> {
+        let overlaid = match &self.vision.overlay {
+            Some(overlay) => overlay.over(a.spectra(), b.spectra())?,
+            None => Overlaid::default(),
+        };
+        Ok(self.vision.pair(&a.features, &b.features, &[overlaid])?)
     }
 }
 
@@ -254,13 +248,12 @@ impl Lmm for Nano {
 
     fn compare(&self, a: &Watched, b: &Watched, options: &JudgeOptions) -> Result<PairJudgement> {
         let started = Instant::now();
-        let (of_a, of_b) = (a.nano()?, b.nano()?);
-        let ahead = self.overlaid(of_a, of_b)?;
-        let (forward, rationale) = self.ask(of_a, of_b, ahead, options.rationale)?;
+        let pair = self.pair(a.nano()?, b.nano()?)?;
+        let (forward, rationale) = self.ask(&pair, options.rationale)?;
         let (margin, order_agreement) = if options.single_order {
             (forward, None)
         } else {
-            let backward = self.ask(of_b, of_a, -ahead, false)?.0;
+            let backward = self.ask(&pair.swapped()?, false)?.0;
             // Exactly antisymmetric: swapping A and B swaps `forward` and `backward`.
             (
                 (forward - backward) / 2.0,
@@ -268,18 +261,13 @@ impl Lmm for Nano {
             )
         };
         let sd = self.config.calibration.margin_sd;
-        let beside = of_a.features.beside(&of_b.features)?;
-        let [alone, lead] = [beside.alone, beside.lead].map(|t| t.to_vec1::<f32>().map(|t| f64::from(t[0])));
-        let named = |own: &Seen, other: &Seen, codec_kind| {
-            naming::attributions(&own.features.named_beside(&other.features)?, codec_kind)
-        };
-        let (distortions_a, distortions_b) =
-            (named(of_a, of_b, a.codec_kind)?, named(of_b, of_a, b.codec_kind)?);
-        let (of_a, of_b) = (Logits::of(&of_a.features)?, Logits::of(&of_b.features)?);
+        let number = |t: &Tensor| t.to_vec1::<f32>().map(|t| f64::from(t[0]));
+        let (of_a, of_b) = (Logits::of(&pair.a)?, Logits::of(&pair.b)?);
         let (visual, temporal) = split(
             margin,
-            of_a.visual_points() - of_b.visual_points() + ahead * POINTS_PER_LOGIT,
-            (of_a.temporal_points() - of_b.temporal_points()) * alone? + lead? * POINTS_PER_LOGIT,
+            of_a.visual_points() - of_b.visual_points() + number(&pair.visual_lead)? * POINTS_PER_LOGIT,
+            (of_a.temporal_points() - of_b.temporal_points()) * number(&pair.alone)?
+                + number(&pair.temporal_lead)? * POINTS_PER_LOGIT,
         );
         Ok(PairJudgement {
             margin,
@@ -287,8 +275,8 @@ impl Lmm for Nano {
             probability: normal_cdf(margin / (sd * sd + 2.0 * VIEWER_SD * VIEWER_SD).sqrt()),
             visual,
             temporal,
-            distortions_a,
-            distortions_b,
+            distortions_a: naming::attributions(&pair.a, a.codec_kind)?,
+            distortions_b: naming::attributions(&pair.b, b.codec_kind)?,
             rationale,
             order_agreement,
             language_secs: started.elapsed().as_secs_f64(),

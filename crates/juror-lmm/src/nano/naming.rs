@@ -1,24 +1,24 @@
 //! Which distortions are named: of one video alone, and of two of one content beside each other.
 //!
 //! What the body thinks is wrong with a video is partly its content: a night scene looks darkened, a film grainy. Two videos of one
-//! content share that, so what tells them apart is more likely what was done to one of them. With the logits `d` of the dominant kind of both,
+//! content share that, so what tells them apart is more likely what was done to one of them; and their pictures laid over each other show
+//! what it was (`overlay.rs`). With the logits `d` of the dominant kind of both, and `k` those of the overlay against "none" (0 for the kinds that it
+//! cannot tell),
 //!
 //! ```text
-//! beside B:  d'A = dA + BESIDE (dA - dB)
+//! beside B:  d'A = dA + (dA - dB) + kA
 //! ```
 //!
-//! What ails both alike is named of both as before. The decoder reads these logits of two videos (`Decoder::project_pair`), so its words follow them.
-//! Nothing is trained for it. Leaves out: severities, which stay what they are of each video alone, and videos of different contents.
+//! Half of either names nearly as many right. What ails both alike is named of both as before. The decoder reads these logits of two videos (`pair.rs`), so its words follow them.
+//! Leaves out: severities, which stay what they are of each video alone, and videos of different contents.
 
-use super::cadence::Beside;
 use super::config::KINDS;
 use super::decoder::VideoFeatures;
+use super::overlay::LAID_KINDS;
 use super::sigmoid;
 use crate::judge::Attribution;
-use candle_core::{IndexOp, Result, Tensor};
+use candle_core::{Device, IndexOp, Result, Tensor};
 
-/// How much of the difference is added. Chosen on the validation ladders; half of it names nearly as many right.
-const BESIDE: f64 = 1.0;
 /// A severity below this is not reported, unless its kind is likelier than all others together.
 const REPORTED_SEVERITY: f64 = 0.12;
 
@@ -28,19 +28,25 @@ const DOMINANT: usize = 4;
 const SEVERITY: usize = DOMINANT + 1 + KINDS.len();
 
 impl VideoFeatures {
-    /// These videos as they are named beside `others`.
+    /// These videos as they are named beside `others`, where they are `together` `[videos]`; `laid`: logits of the overlay.
     ///
     /// # Errors
     /// When they are not as many.
-    pub fn named_beside(&self, others: &Self) -> Result<Self> {
-        let Beside { together, .. } = self.beside(others)?;
+    pub(super) fn named_beside(
+        &self,
+        others: &Self,
+        together: &Tensor,
+        laid: &[[f32; LAID_KINDS]],
+    ) -> Result<Self> {
         let dominant = |videos: &Self| videos.verdict.narrow(1, DOMINANT, SEVERITY - DOMINANT);
         let own = dominant(self)?;
-        let lead = (&own - dominant(others)?)?.broadcast_mul(&together.unsqueeze(1)?)?; // [videos, 1 + KINDS]
+        let laid = Tensor::from_vec(laid.concat(), (laid.len(), LAID_KINDS), &Device::Cpu)?;
+        let laid = laid.pad_with_zeros(1, 1, KINDS.len() - LAID_KINDS)?; // before: "none", which they are held against
+        let more = ((&own - dominant(others)?)? + laid)?; // [videos, 1 + KINDS]
         let verdict = Tensor::cat(
             &[
                 self.verdict.narrow(1, 0, DOMINANT)?,
-                (own + lead * BESIDE)?,
+                (own + more.broadcast_mul(&together.unsqueeze(1)?)?)?,
                 self.verdict.narrow(1, SEVERITY, KINDS.len())?,
             ],
             1,
@@ -78,18 +84,22 @@ pub(super) fn attributions(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Ensemble, NanoConfig, look, observe_frames};
+    use super::super::overlay::Overlaid;
+    use super::super::{NanoConfig, Vision, look, observe_frames};
     use super::*;
     use candle_core::Device;
     use juror_media::scenes::Scene;
     use juror_nn::params::Params;
 
+    fn small() -> NanoConfig {
+        NanoConfig { patch_dim: 8, fragment_dim: 12, trunk_dim: 10, ..NanoConfig::default() }
+    }
+
     /// What a small body sees of a rendered scene, with these logits of kinds (the others 0) and severities of .5.
     fn seen(scene: u64, logits: &[(&str, f32)]) -> VideoFeatures {
-        let config = NanoConfig { patch_dim: 8, fragment_dim: 12, trunk_dim: 10, ..NanoConfig::default() };
-        let body = Ensemble::new(&Params::seeded(3, &Device::Cpu), &config).unwrap();
+        let Vision { bodies, .. } = Vision::new(&Params::seeded(3, &Device::Cpu), &small()).unwrap();
         let frames: Vec<_> = Scene::random(scene).render(160, 96, 30.0, 20).unwrap().collect();
-        let features = look(&body, &observe_frames(&frames, 1, Default::default()).unwrap()).unwrap();
+        let features = look(&bodies, &observe_frames(&frames, 1, Default::default()).unwrap()).unwrap();
         let mut verdict = vec![0f32; SEVERITY + KINDS.len()];
         for &(kind, logit) in logits {
             verdict[DOMINANT + 1 + KINDS.iter().position(|&k| k == kind).unwrap()] = logit;
@@ -101,6 +111,17 @@ mod tests {
         attributions(features, Some("hevc")).unwrap()[0].kind.clone()
     }
 
+    /// `own` as it is named beside `other`; `laid`: the kind that the overlay finds in it.
+    fn beside(own: &VideoFeatures, other: &VideoFeatures, laid: Option<&str>) -> VideoFeatures {
+        let config = NanoConfig { overlay_dim: 0, ..small() };
+        let vision = Vision::new(&Params::seeded(3, &Device::Cpu), &config).unwrap();
+        let mut overlaid = Overlaid::default();
+        if let Some(kind) = laid {
+            overlaid.kinds[0][KINDS.iter().position(|&k| k == kind).unwrap()] = 4.0;
+        }
+        vision.pair(own, other, &[overlaid]).unwrap().a
+    }
+
     #[test]
     fn what_both_show_is_the_content_and_what_one_shows_is_its_fault() {
         let (own, other) = (
@@ -108,10 +129,11 @@ mod tests {
             seen(1, &[("darken", 2.0), ("gaussian-blur", 1.0)]),
         );
         assert_eq!((first(&own), first(&other)), ("darken".into(), "darken".into()), "alone");
-        assert_eq!(first(&own.named_beside(&other).unwrap()), "hevc");
+        assert_eq!(first(&beside(&own, &other, None)), "hevc");
+        assert_eq!(first(&beside(&own, &other, Some("banding"))), "banding", "laid over each other");
         // Beside its like, and beside another content, a video is what it is alone.
-        for beside in [&own, &seen(2, &[])] {
-            let named = own.named_beside(beside).unwrap();
+        for (other, laid) in [(&own, None), (&seen(2, &[]), Some("banding"))] {
+            let named = beside(&own, other, laid);
             assert_eq!(named.verdict.to_vec2::<f32>().unwrap(), own.verdict.to_vec2::<f32>().unwrap());
         }
     }

@@ -1,158 +1,99 @@
-//! What two videos of one content and size tell about each other's pictures, laid over each other block by block.
+//! Two networks that read two videos laid over each other (`evidence.rs`): who looks better, and what ails whom.
 //!
-//! Alone, a fault must be told from content: film grain from noise, a dark scene from a darkened one. Of two encodes of one scene the
-//! content cancels: more energy where the other has it too is detail, and where it has none, noise; what differs between
-//! neighbouring frames in the same way belongs to the picture. For each band of the spectra (`spectra.rs`), with the energies `E` of
-//! the videos and `R` of their difference, the levels `l` (log energies) of their blocks, and everything averaged over all moments:
-//!
-//! ```text
-//! of A against B, changing sign when they are swapped              of both, the same either way
-//!   ln EA - ln EB                                                    correlation (EA + EB - R) / 2 sqrt(EA EB)
-//!   mean of lA - lB                                                  ln R
-//!   the same as the first of the change between two frames           correlation of the difference in both frames
-//!   share of blocks with lA - lB > CLEAR, less that with < -CLEAR    deviation of lA - lB, and share with |lA - lB| > CLEAR
-//!   share of blocks that are empty                                   means of level and share of empty blocks
-//! ```
-//!
-//! and the tones' differences and means. With differences `d` and common numbers `c`, a small network `f` says who looks better, and by
-//! that the one is ahead:
+//! With differences `d` and common numbers `c`, a small network `f` says who looks better, and by that the one is ahead; another, `g`, says
+//! what was done to A's pictures, and the other way round to B's:
 //!
 //! ```text
 //! order z = f(d, c) - f(-d, c)                  antisymmetric by its form
 //! lead of A = BOUND tanh(z / BOUND)             in rank logits
+//! kinds of A = g(d, c) - g(0, c)                logits of the dominant kind, the first of which is "none"
+//! kinds of B = g(-d, c) - g(0, c)
 //! ```
 //!
-//! It knows the order better than the size: what it is sure of may still be small. So the lead is bounded, which settles close calls and
-//! leaves the size of a margin to the body. Without the bound more pairs yet are told right, but margins of one content are far from
-//! what they should be.
+//! The first knows the order better than the size: what it is sure of may still be small. So the lead is bounded, which settles close calls
+//! and leaves the size of a margin to the body. Without the bound more pairs yet are told right, but margins of one content are far from
+//! what they should be. The second tells nothing where nothing differs: what ails both alike is named as of each alone (`naming.rs`).
 //!
-//! `juror train sft` trains it on pairs of one content (`juror_train::overlay`). Leaves out: videos of different sizes, which the body
-//! judges alone, and motion, which `cadence.rs` holds beside each other.
+//! `juror train sft` trains both on pairs of one content (`juror_train::overlay`). Leaves out: temporal kinds.
 
 use super::body::Linear;
-use super::spectra::{BANDS, COEFFICIENTS, Plane, Spectra, mean_square};
-use super::tone::TONE_LEN;
+use super::config::{FIRST_TEMPORAL, NanoConfig};
+use super::evidence::{COMMON, DIFFERENCES, Evidence};
+use super::spectra::Spectra;
 use candle_core::{D, Device, Result, Tensor};
 use juror_nn::ops;
 use juror_nn::params::{Init, Params};
 
-/// Numbers that change sign when the videos are swapped.
-pub const DIFFERENCES: usize = 5 * BANDS + TONE_LEN;
-/// Numbers that do not.
-pub const COMMON: usize = 7 * BANDS + TONE_LEN;
+/// Of `KINDS`, the first that are told from pictures laid over each other: all that leave pictures their size and motion.
+pub const LAID_KINDS: usize = FIRST_TEMPORAL - 1;
 
-/// Log energies of two blocks that differ by more are clearly different.
-const CLEAR: f32 = 0.7;
-/// Added to energies before their logarithm is taken: far below a code.
-const ENERGY_FLOOR: f64 = 0.01;
-const CHANGE_FLOOR: f64 = 0.1;
 /// The most rank logits that a video is ahead by: less than half a point. Chosen on the validation ladders: with 1 light noise and brightening
 /// are ordered less well, with 2 errors of margins grow faster than ladders gain.
 const BOUND: f64 = 1.5;
 /// Scaled numbers are cut off here.
 const LARGEST: f64 = 5.0;
 
-/// What is known of two videos laid over each other.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evidence {
-    /// Of A against B, `[DIFFERENCES]`.
-    pub differences: Vec<f32>,
-    /// Of both, `[COMMON]`.
-    pub common: Vec<f32>,
+/// What laying A over B tells; the default where it tells nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Overlaid {
+    /// Rank logits that A is ahead of B by.
+    pub lead: f32,
+    /// Logits of the dominant kind of A and of B, each against "none".
+    pub kinds: [[f32; LAID_KINDS]; 2],
 }
 
-impl Spectra {
-    /// Lays this video over `other`; nothing where their pictures are not of one size, or were not looked at as often.
+impl Overlaid {
+    /// Of B over A.
     #[must_use]
-    pub fn over(&self, other: &Self) -> Option<Evidence> {
-        if self.size != other.size || self.luma.coefficients.len() != other.luma.coefficients.len() {
-            return None;
-        }
-        let mut evidence =
-            Evidence { differences: Vec::with_capacity(DIFFERENCES), common: Vec::with_capacity(COMMON) };
-        evidence.push(&self.luma, &other.luma);
-        evidence.push(&self.chroma, &other.chroma);
-        for (a, b) in self.tone.iter().zip(&other.tone) {
-            evidence.differences.push(a - b);
-            evidence.common.push((a + b) / 2.0);
-        }
-        Some(evidence)
+    pub fn swapped(self) -> Self {
+        let [a, b] = self.kinds;
+        Self { lead: -self.lead, kinds: [b, a] }
     }
 }
 
-/// Sums over the blocks of one band.
-#[derive(Clone, Copy, Default)]
-struct Sums {
-    residual: f64,
-    persistent: f64,
-    lead: f64,
-    lead_squared: f64,
-    ahead: f64,
-    behind: f64,
+/// Two hidden layers and what is read off the second.
+struct Network {
+    first: Linear,
+    second: Linear,
+    out: Tensor, // [outputs, hidden]
 }
 
-impl Evidence {
-    /// Appends those of every band.
-    fn push(&mut self, a: &Plane, b: &Plane) {
-        let mut sums = vec![Sums::default(); a.bands.len()];
-        for ((a0, a1), (b0, b1)) in a.blocks().zip(b.blocks()) {
-            let (mut first, mut second) = ([0f32; COEFFICIENTS], [0f32; COEFFICIENTS]);
-            for i in 0..first.len() {
-                (first[i], second[i]) = (a0[i] - b0[i], a1[i] - b1[i]);
-            }
-            for (sums, band) in sums.iter_mut().zip(&a.bands) {
-                let (first, second) = (&first[band.from..band.to], &second[band.from..band.to]);
-                let both: f32 = first.iter().zip(second).map(|(x, y)| x * y).sum();
-                sums.residual += f64::from(mean_square(first) + mean_square(second)) / 2.0;
-                sums.persistent += f64::from(both / first.len() as f32);
+impl Network {
+    fn new(p: &Params, path: &str, hidden: usize, outputs: usize) -> Result<Self> {
+        let name = |part: &str| format!("{path}.{part}");
+        Ok(Self {
+            first: Linear::new(p, &name("first"), DIFFERENCES + COMMON, hidden)?,
+            second: Linear::new(p, &name("second"), hidden, hidden)?,
+            out: p.get_or_init(&name("out.weight"), &[outputs, hidden], Init::Normal(0.1))?,
+        })
+    }
+
+    /// `[rows, outputs]`.
+    fn forward(
+        &self,
+        differences: &[Tensor],
+        common: &Tensor,
+        masks: Option<&[Tensor; 2]>,
+    ) -> Result<Tensor> {
+        let rows = differences.iter().map(|d| Tensor::cat(&[d, common], D::Minus1));
+        let mut x = Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?; // [rows, DIFFERENCES + COMMON]
+        for (index, layer) in [&self.first, &self.second].into_iter().enumerate() {
+            x = ops::gelu(&layer.forward(&x)?)?;
+            if let Some(masks) = masks {
+                x = (x * &masks[index])?;
             }
         }
-        let bands = a.bands.len();
-        for (a, b) in a.levels.chunks_exact(bands).zip(b.levels.chunks_exact(bands)) {
-            for ((sums, a), b) in sums.iter_mut().zip(a).zip(b) {
-                let lead = a - b;
-                sums.lead += f64::from(lead);
-                sums.lead_squared += f64::from(lead * lead);
-                sums.ahead += f64::from(u8::from(lead > CLEAR));
-                sums.behind += f64::from(u8::from(lead < -CLEAR));
-            }
-        }
-        let pairs = (a.coefficients.len() / (2 * COEFFICIENTS)).max(1) as f64; // of frames
-        let blocks = 2.0 * pairs;
-        for ((sums, a), b) in sums.iter().zip(&a.bands).zip(&b.bands) {
-            let (residual, lead) = (sums.residual / pairs, sums.lead / blocks);
-            let (of_a, of_b) = (a.energy + ENERGY_FLOOR, b.energy + ENERGY_FLOOR);
-            let ratio = |a: f64, b: f64| a.ln() - b.ln();
-            let differences = [
-                ratio(of_a, of_b),
-                lead,
-                ratio(a.change + CHANGE_FLOOR, b.change + CHANGE_FLOOR),
-                (sums.ahead - sums.behind) / blocks,
-                a.empty - b.empty,
-            ];
-            let common = [
-                (a.energy + b.energy - residual) / 2.0 / (of_a * of_b).sqrt(),
-                (residual + 2.0 * ENERGY_FLOOR).ln(),
-                sums.persistent / pairs / (residual + ENERGY_FLOOR),
-                (sums.lead_squared / blocks - lead * lead).max(0.0).sqrt(),
-                (sums.ahead + sums.behind) / blocks,
-                (a.level + b.level) / 2.0,
-                (a.empty + b.empty) / 2.0,
-            ];
-            self.differences.extend(differences.map(|v| v as f32));
-            self.common.extend(common.map(|v| v as f32));
-        }
+        ops::linear(&x, &self.out, None)
     }
 }
 
-/// The network.
+/// The networks.
 pub struct Overlay {
     difference_scale: Tensor, // [DIFFERENCES]
     common_mean: Tensor,      // [COMMON]
     common_scale: Tensor,     // [COMMON]
-    first: Linear,
-    second: Linear,
-    out: Tensor, // [1, hidden]
+    order: Network,
+    kinds: Option<Network>,
 }
 
 impl Overlay {
@@ -160,16 +101,24 @@ impl Overlay {
     ///
     /// # Errors
     /// When a stored tensor has another shape.
-    pub fn new(p: &Params, hidden: usize) -> Result<Self> {
-        let name = |part: &str| format!("overlay.{part}");
+    pub fn new(p: &Params, config: &NanoConfig) -> Result<Self> {
+        let named = config.naming_dim > 0;
         Ok(Self {
-            difference_scale: p.get_or_init(&name("difference_scale"), &[DIFFERENCES], Init::Ones)?,
-            common_mean: p.get_or_init(&name("common_mean"), &[COMMON], Init::Zeros)?,
-            common_scale: p.get_or_init(&name("common_scale"), &[COMMON], Init::Ones)?,
-            first: Linear::new(p, &name("first"), DIFFERENCES + COMMON, hidden)?,
-            second: Linear::new(p, &name("second"), hidden, hidden)?,
-            out: p.get_or_init(&name("out.weight"), &[1, hidden], Init::Normal(0.1))?,
+            difference_scale: p.get_or_init("overlay.difference_scale", &[DIFFERENCES], Init::Ones)?,
+            common_mean: p.get_or_init("overlay.common_mean", &[COMMON], Init::Zeros)?,
+            common_scale: p.get_or_init("overlay.common_scale", &[COMMON], Init::Ones)?,
+            order: Network::new(p, "overlay", config.overlay_dim, 1)?,
+            kinds: named
+                .then(|| Network::new(p, "overlay.kinds", config.naming_dim, 1 + LAID_KINDS))
+                .transpose()?,
         })
+    }
+
+    /// Differences and common numbers as the networks read them.
+    fn scaled(&self, differences: &Tensor, common: &Tensor) -> Result<(Tensor, Tensor)> {
+        let scaled = |t: &Tensor, scale: &Tensor| t.broadcast_div(scale)?.clamp(-LARGEST, LARGEST);
+        let common = common.broadcast_sub(&self.common_mean)?;
+        Ok((scaled(differences, &self.difference_scale)?, scaled(&common, &self.common_scale)?))
     }
 
     /// The order z of A before B, `[pairs]`, from `differences` `[pairs, DIFFERENCES]` and `common` `[pairs, COMMON]`. `masks`, of the two hidden
@@ -184,107 +133,82 @@ impl Overlay {
         masks: Option<&[Tensor; 2]>,
     ) -> Result<Tensor> {
         let pairs = differences.dim(0)?;
-        let scaled = |t: &Tensor, scale: &Tensor| t.broadcast_div(scale)?.clamp(-LARGEST, LARGEST);
-        let differences = scaled(differences, &self.difference_scale)?;
-        let common = scaled(&common.broadcast_sub(&self.common_mean)?, &self.common_scale)?;
-        let forth = Tensor::cat(&[&differences, &common], D::Minus1)?;
-        let back = Tensor::cat(&[&differences.neg()?, &common], D::Minus1)?;
-        let mut x = Tensor::cat(&[forth, back], 0)?; // [2 pairs, DIFFERENCES + COMMON]
-        for (index, layer) in [&self.first, &self.second].into_iter().enumerate() {
-            x = ops::gelu(&layer.forward(&x)?)?;
-            if let Some(masks) = masks {
-                x = (x * &masks[index])?;
-            }
-        }
-        let x = ops::linear(&x, &self.out, None)?.squeeze(1)?;
-        x.narrow(0, 0, pairs)? - x.narrow(0, pairs, pairs)?
+        let (differences, common) = self.scaled(differences, common)?;
+        let back = differences.neg()?;
+        let z = self.order.forward(&[differences, back], &common, masks)?.squeeze(1)?;
+        z.narrow(0, 0, pairs)? - z.narrow(0, pairs, pairs)?
     }
 
-    /// The lead of A over B, in rank logits; 0 where they cannot be laid over each other.
+    /// Logits of the dominant kind of A, `[pairs, 1 + LAID_KINDS]`, then of B, one below the other; nothing without that network. `masks`
+    /// as of [`Self::order`], `[3 pairs, hidden]` each.
+    ///
+    /// # Errors
+    /// On shapes that do not fit.
+    pub fn kinds(
+        &self,
+        differences: &Tensor,
+        common: &Tensor,
+        masks: Option<&[Tensor; 2]>,
+    ) -> Result<Option<Tensor>> {
+        let Some(kinds) = &self.kinds else { return Ok(None) };
+        let pairs = differences.dim(0)?;
+        let (differences, common) = self.scaled(differences, common)?;
+        let (back, none) = (differences.neg()?, differences.zeros_like()?);
+        let seen = kinds.forward(&[differences, back, none], &common, masks)?;
+        let none = seen.narrow(0, 2 * pairs, pairs)?;
+        Ok(Some((seen.narrow(0, 0, 2 * pairs)? - Tensor::cat(&[&none, &none], 0)?)?))
+    }
+
+    /// What two videos tell; the default where they cannot be laid over each other.
     ///
     /// # Errors
     /// Only where tensor work fails.
-    pub fn lead(&self, a: &Spectra, b: &Spectra) -> Result<f64> {
-        let Some(evidence) = a.over(b) else { return Ok(0.0) };
+    pub fn over(&self, a: &Spectra, b: &Spectra) -> Result<Overlaid> {
+        let Some(Evidence { differences, common }) = a.over(b) else { return Ok(Overlaid::default()) };
         let row = |values: Vec<f32>| {
             let n = values.len();
             Tensor::from_vec(values, (1, n), &Device::Cpu)
         };
-        let order = self.order(&row(evidence.differences)?, &row(evidence.common)?, None)?;
-        Ok(BOUND * (f64::from(order.to_vec1::<f32>()?[0]) / BOUND).tanh())
+        let (differences, common) = (row(differences)?, row(common)?);
+        let order = f64::from(self.order(&differences, &common, None)?.to_vec1::<f32>()?[0]);
+        let mut overlaid = Overlaid { lead: (BOUND * (order / BOUND).tanh()) as f32, ..Overlaid::default() };
+        if let Some(kinds) = self.kinds(&differences, &common, None)? {
+            for (slots, row) in overlaid.kinds.iter_mut().zip(kinds.to_vec2::<f32>()?) {
+                for (slot, logit) in slots.iter_mut().zip(&row[1..]) {
+                    *slot = logit - row[0];
+                }
+            }
+        }
+        Ok(overlaid)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fragments::Offset;
-    use super::super::observation::observe_frames;
+    use super::super::{Offset, observe_frames};
     use super::*;
     use juror_media::Frame;
     use juror_media::distort::{Chain, Distortion, Kind};
     use juror_media::scenes::Scene;
 
-    fn rendered(seed: u64, width: usize, height: usize) -> Vec<Frame> {
-        Scene::random(seed).render(width, height, 30.0, 12).unwrap().collect()
-    }
-
     fn spectra(frames: &[Frame]) -> Spectra {
         Spectra::of(&observe_frames(frames, 2, Offset::default()).unwrap())
     }
 
-    fn disturbed(frames: &[Frame], kind: Kind, level: f64) -> Spectra {
-        let chain = Chain::new(vec![Distortion::new(kind, level).unwrap()]);
-        spectra(&chain.apply_all(frames, 1).unwrap())
-    }
-
-    /// One of the numbers of a band of luma.
-    fn of_band(numbers: &[f32], each: usize, band: usize, index: usize) -> f32 {
-        numbers[band * each + index]
-    }
-
     #[test]
-    fn noise_is_no_detail_and_blur_takes_detail_away() {
-        for seed in 0..4 {
-            let frames = rendered(seed, 320, 180);
-            let source = spectra(&frames);
-            let noisy = disturbed(&frames, Kind::GaussianNoise, 3.0).over(&source).unwrap();
-            let blurred = disturbed(&frames, Kind::GaussianBlur, 3.0).over(&source).unwrap();
-            let highest = 6; // the last but one
-            assert!(of_band(&noisy.differences, 5, highest, 0) > 0.1, "seed {seed}: noise adds energy");
-            assert!(of_band(&blurred.differences, 5, highest, 0) < -0.5, "seed {seed}: blur takes it");
-            // What noise adds is another in the next frame, what blur takes is much the same.
-            let persistent = |e: &Evidence| of_band(&e.common, 7, 3, 2);
-            assert!(persistent(&noisy).abs() < 0.2, "seed {seed}: {}", persistent(&noisy));
-            assert!(persistent(&blurred) > persistent(&noisy) + 0.1, "seed {seed}: {}", persistent(&blurred));
-            let alike = |e: &Evidence| of_band(&e.common, 7, 1, 0);
-            assert!(alike(&noisy) > 0.7 && alike(&blurred) > 0.7, "seed {seed}: one content");
-        }
-    }
-
-    #[test]
-    fn swapped_videos_give_the_opposite_and_a_video_against_itself_nothing() {
-        let frames = rendered(5, 320, 180);
-        let (a, b) = (spectra(&frames), disturbed(&frames, Kind::Jpeg, 3.0));
-        let (forth, back) = (a.over(&b).unwrap(), b.over(&a).unwrap());
-        assert_eq!((forth.differences.len(), forth.common.len()), (DIFFERENCES, COMMON));
-        assert_eq!(forth.common, back.common);
-        assert_eq!(forth.differences, back.differences.iter().map(|v| -v).collect::<Vec<_>>());
-        assert!(a.over(&a).unwrap().differences.iter().all(|&v| v == 0.0));
-
-        let overlay = Overlay::new(&Params::seeded(3, &Device::Cpu), 8).unwrap();
-        let lead = overlay.lead(&a, &b).unwrap();
-        assert!(lead.abs() > 1e-4 && lead.abs() <= BOUND, "{lead}");
-        assert_eq!(overlay.lead(&b, &a).unwrap(), -lead);
-        assert_eq!(overlay.lead(&a, &a).unwrap(), 0.0);
-    }
-
-    #[test]
-    fn pictures_of_other_sizes_are_not_laid_over_each_other() {
-        let [wide, small] = [(320, 180), (160, 90)].map(|(w, h)| spectra(&rendered(1, w, h)));
-        assert_eq!(wide.over(&small), None);
-        let longer = observe_frames(&rendered(1, 320, 180), 3, Offset::default()).unwrap();
-        assert_eq!(wide.over(&Spectra::of(&longer)), None);
-        let overlay = Overlay::new(&Params::seeded(3, &Device::Cpu), 8).unwrap();
-        assert_eq!(overlay.lead(&wide, &small).unwrap(), 0.0);
+    fn swapped_videos_give_the_opposite_and_a_video_over_itself_nothing() {
+        let scene = |width, height| Scene::random(5).render(width, height, 30.0, 12).unwrap().collect();
+        let frames: Vec<Frame> = scene(320, 180);
+        let chain = Chain::new(vec![Distortion::new(Kind::Jpeg, 3.0).unwrap()]);
+        let (a, b) = (spectra(&frames), spectra(&chain.apply_all(&frames, 1).unwrap()));
+        let config = NanoConfig { overlay_dim: 8, naming_dim: 6, ..NanoConfig::default() };
+        let overlay = Overlay::new(&Params::seeded(3, &Device::Cpu), &config).unwrap();
+        let over = overlay.over(&a, &b).unwrap();
+        assert!(over.lead.abs() > 1e-4 && f64::from(over.lead.abs()) <= BOUND, "{over:?}");
+        assert!(over.kinds[0] != over.kinds[1] && over.kinds[0] != [0.0; LAID_KINDS], "{over:?}");
+        assert_eq!(overlay.over(&b, &a).unwrap(), over.swapped());
+        assert_eq!(overlay.over(&a, &a).unwrap(), Overlaid::default());
+        let small = spectra(&scene(160, 90));
+        assert_eq!(overlay.over(&a, &small).unwrap(), Overlaid::default());
     }
 }

@@ -22,6 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// One version of a group and what is known of it.
@@ -86,8 +87,13 @@ impl Example {
     /// The kind with the highest severity, if any is visible.
     #[must_use]
     pub fn dominant(&self) -> Option<usize> {
+        self.dominant_among(0..KINDS.len())
+    }
+
+    /// The same of some kinds only.
+    pub(crate) fn dominant_among(&self, kinds: Range<usize>) -> Option<usize> {
         let severities = self.severities();
-        let best = (0..severities.len()).max_by(|&a, &b| severities[a].total_cmp(&severities[b]))?;
+        let best = kinds.max_by(|&a, &b| severities[a].total_cmp(&severities[b]))?;
         (severities[best] > 0.06).then_some(best)
     }
 }

@@ -20,6 +20,10 @@ pub struct ImproveConfig {
     pub stages: usize,
     /// A stage whose gain in pair accuracy on the validation groups is below this is the last one.
     pub min_gain: f64,
+    /// Share of the start's bodies in those of each stage's model, weight by weight (WiSE-FT): what a stage learns on the clips that it knows
+    /// costs less elsewhere. 0: the trained ones.
+    #[serde(default)]
+    pub start_share: f64,
     /// Folder of observed groups of `data`; what is missing there is made. Absent: `run_dir/groups`.
     pub groups_dir: Option<PathBuf>,
     /// What the start model was trained on.
@@ -105,6 +109,7 @@ impl ImproveConfig {
             "min_gain is {}, a share from -1 to 1 is allowed",
             self.min_gain
         );
+        config::share("start_share", self.start_share)?;
         for (name, value) in [
             ("label.student_sd", label.student_sd),
             ("label.yardstick_sd", label.yardstick_sd),

@@ -17,7 +17,8 @@
 //! RUN/model/                  the best
 //! ```
 //!
-//! After the iterative scheme of LMM-PVQA and W2S-VQA (arXiv 2505.03631): weak labels, hard samples by gMAD, retraining on the union. A
+//! After the iterative scheme of LMM-PVQA and W2S-VQA (arXiv 2505.03631): weak labels, hard samples by gMAD, retraining on the union. The
+//! trained bodies are averaged with the start's weight by weight (`start_share`; WiSE-FT, arXiv 2109.01903). A
 //! stopped run goes on where it was. Left out: judges beside student and yardstick (`juror pairs` has panels).
 
 mod config;
@@ -37,7 +38,7 @@ use crate::engine::{Stage, weights_of};
 use crate::sft::{hold_out, prepare_groups, write_model};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use juror_lmm::nano::{Ensemble, Nano, NanoConfig, Voice};
+use juror_lmm::nano::{Nano, NanoConfig, Vision, Voice};
 use juror_nn::collective::Collective;
 use juror_nn::params::Params;
 use juror_nn::rng;
@@ -209,18 +210,33 @@ fn train(
 ) -> Result<()> {
     let (body_dir, decoder_dir) = (dir.join("body"), dir.join("decoder"));
     let stage = Stage { dir: &body_dir, seed: config.seed, world, start: Some(&start.weights) };
-    let mut weights = body::train(&config.body, &start.config, groups, &stage)?;
-    let frozen = Ensemble::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &start.config)?;
+    let trained = body::train(&config.body, &start.config, groups, &stage)?;
+    let mut weights = blended(&start.weights, trained, config.start_share)?;
+    weights.extend(weights_of(&start.weights, "overlay")); // stays as it is
+    let frozen = Vision::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &start.config)?;
     let library = Library::new(&frozen, groups).with_hard_pairs(hard, config.mining.share);
     let voice = Voice::from_bytes(start.tokenizer.as_bytes())?;
     let stage = Stage { dir: &decoder_dir, ..stage };
-    weights.extend(weights_of(&start.weights, "overlay")); // stays as it is
     weights.extend(decoder::train(&config.language, &start.config, &library, &voice, &stage)?);
     if world.is_first() {
         write_model(&dir.join("model"), &start.config, weights, &start.tokenizer, held_out)?;
     }
     world.barrier()?;
     Ok(())
+}
+
+/// `trained` with a share of what each weight was at the start.
+fn blended(
+    start: &BTreeMap<String, Tensor>,
+    trained: BTreeMap<String, Tensor>,
+    share: f64,
+) -> Result<BTreeMap<String, Tensor>> {
+    let blend = |(name, weight): (String, Tensor)| {
+        let before = start.get(&name).with_context(|| format!("the start model has no `{name}`"))?;
+        let before = before.to_dtype(weight.dtype())?;
+        Ok((name, ((before * share)? + (weight * (1.0 - share))?)?))
+    };
+    trained.into_iter().map(blend).collect()
 }
 
 /// Figures of a model on the validation groups, from the file at `path` where it is there.

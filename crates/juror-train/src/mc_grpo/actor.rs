@@ -103,11 +103,8 @@ pub(super) struct Read {
 
 impl NanoActor<'_> {
     fn show(library: &Library<'_>, decoder: &Decoder, prompts: &[Pair]) -> Result<Shown> {
-        let rows = |row: fn(&Pair) -> usize| prompts.iter().map(row).collect::<Vec<_>>();
-        let (a, b) = (library.select(&rows(|p| p.a))?, library.select(&rows(|p| p.b))?);
-        let (rank_a, rank_b) = library.ranks_beside(&a, &b)?;
-        let videos = decoder.project_pair(&a, &b)?;
-        Ok(Shown { videos, rank_a, rank_b })
+        let pair = library.pair(&prompts.iter().map(|p| (p.a, p.b)).collect::<Vec<_>>())?;
+        Ok(Shown { videos: decoder.project_pair(&pair)?, rank_a: pair.rank_a, rank_b: pair.rank_b })
     }
 
     /// Writes completions, prompt by prompt, and the margin right after the question of each prompt.

@@ -3,7 +3,7 @@
 //! `juror train mc-grpo` starts from a model folder. K sampled rollouts reason about a pair in each order; each ends in a
 //! margin, in points, read by the head from the state behind the reasons. Rewards (form, side, margin, distortions)
 //! make advantages; the policy loss trains the words, and a regression of the margins, weighted by the same advantages,
-//! trains head and states; so the reward sees the margin and the margin sees the reasons. The body is frozen.
+//! trains head and states; so the reward sees the margin and the margin sees the reasons. Bodies and overlay are frozen.
 //!
 //! The idea is VersusQ's (arXiv 2605.21130), whose published part is no more than that; the equations are ours.
 //!
@@ -37,7 +37,7 @@ use crate::sft::{hold_out, prepare_groups, write_model};
 use actor::{NanoActor, Speech};
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use juror_lmm::nano::{Decoder, Ensemble, NanoConfig};
+use juror_lmm::nano::{Decoder, NanoConfig, Vision};
 use juror_nn::collective::Collective;
 use juror_nn::params::Params;
 use juror_nn::rng;
@@ -63,7 +63,7 @@ struct Start {
     config: NanoConfig,
     tokenizer: String,
     params: Params,
-    body: Ensemble,
+    vision: Vision,
 }
 
 impl Start {
@@ -86,11 +86,10 @@ impl Start {
                 ["projector", "slot", "owner", "video_norm", "embedding", "position", "blocks", "norm"];
             parts.iter().for_each(|part| params.freeze(&format!("decoder.{part}")));
         }
-        let body = Ensemble::new(&params, &config)?;
-        config.overlay(&params)?; // goes along
+        let vision = Vision::new(&params, &config)?;
         let policy = Decoder::new(&params, &config)?;
         params.verify().with_context(context)?;
-        Ok((Self { config, tokenizer, params, body }, policy))
+        Ok((Self { config, tokenizer, params, vision }, policy))
     }
 
     /// A decoder without gradient on these weights.
@@ -130,7 +129,7 @@ pub fn run(config: &McGrpoConfig, world: &dyn Collective) -> Result<PathBuf> {
         sampler: start.frozen(start.params.tensors())?,
         reference: start.frozen(copied.clone())?,
         speech: Speech::from_bytes(start.tokenizer.as_bytes())?,
-        library: Library::new(&start.body, &training),
+        library: Library::new(&start.vision, &training),
         strata: config.pairs.strata.clone(),
         rewards: Rewards::default()
             .with(rewards.format, Format)
@@ -207,7 +206,7 @@ fn report(
     if unseen.is_empty() || config.pairs.held_out == 0 {
         return Ok(Report { before: None, after: None, gains_ci95: Vec::new() });
     }
-    let library = Library::new(&start.body, unseen);
+    let library = Library::new(&start.vision, unseen);
     let mut rng = rng::stream(rng::derive_named(config.seed, "held-out pairs"), &[]);
     let prompts = pairs::draw(&library, &config.pairs.strata, 2 * config.pairs.held_out, &mut rng)?;
     let outcome = |decoder: &Decoder| {

@@ -57,10 +57,9 @@ fn make(dir: &Path) {
     let groups_dir = dir.join("groups");
     let groups = groups::prepare(&data, &model, &sources::list(&data, 1).unwrap(), &groups_dir).unwrap();
     let params = Params::seeded(3, &Device::Cpu);
-    let body = Ensemble::new(&params, &model).unwrap();
+    let vision = Vision::new(&params, &model).unwrap();
     Decoder::new(&params, &model).unwrap();
-    model.overlay(&params).unwrap();
-    let library = Library::new(&body, &groups);
+    let library = Library::new(&vision, &groups);
     let tokenizer = decoder::train_tokenizer(&library, model.vocab_size, 1).unwrap();
     write_model(&dir.join("start"), &model, params.tensors(), &tokenizer, &[]).unwrap();
 }
@@ -108,7 +107,7 @@ fn actor<'a>(
         sampler: start.frozen(start.params.tensors()).unwrap(),
         reference: start.frozen(start.params.tensors()).unwrap(),
         speech: Speech::from_bytes(start.tokenizer.as_bytes()).unwrap(),
-        library: Library::new(&start.body, groups),
+        library: Library::new(&start.vision, groups),
         strata: config.pairs.strata.clone(),
         rewards: Rewards::default().with(1.0, MarginBell { sigma: 0.5 }),
         coupling: config.coupling.clone(),
@@ -177,7 +176,7 @@ fn rollouts_that_end_leave_the_others_as_they_were() {
     weights
         .insert("decoder.embedding".into(), Tensor::from_vec(table, (pieces, hidden), &Device::Cpu).unwrap());
     let decoder = start.frozen(weights).unwrap();
-    let library = Library::new(&start.body, &groups);
+    let library = Library::new(&start.vision, &groups);
     let prompts = pairs::draw(&library, &config.pairs.strata, 4, &mut rng::stream(9, &[])).unwrap();
     let speech = Speech::from_bytes(start.tokenizer.as_bytes()).unwrap();
     let write = |prompts: &[Pair], first| {
@@ -207,13 +206,13 @@ fn a_run_leaves_a_model_that_opens_and_resumes_to_the_same_bits() {
     assert_eq!(nano.config(), &tiny());
     let weights = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
     assert!(weights(&folder) != weights(&config.model), "something was learnt");
-    let body = |folder: &Path| {
+    let vision = |folder: &Path| {
         let params = Params::load(&folder.join("model.safetensors"), &Device::Cpu).unwrap();
-        Ensemble::new(&params, &tiny()).unwrap();
+        Vision::new(&params, &tiny()).unwrap();
         let tensors = params.tensors().into_values();
         tensors.flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect::<Vec<_>>()
     };
-    assert_eq!(body(&folder), body(&config.model), "the body is frozen");
+    assert_eq!(vision(&folder), vision(&config.model), "bodies and overlay are frozen");
     let rollouts = std::fs::read_to_string(config.run_dir.join("decoder/rollouts.jsonl")).unwrap();
     let line: serde_json::Value = serde_json::from_str(rollouts.lines().next().unwrap()).unwrap();
     assert!(line["margin"].is_number() && line["rewards"]["margin"].is_number(), "{line}");
