@@ -8,10 +8,10 @@
 //! order   mean of w softplus(-z sign(VA - VB)),    w = min(|VA - VB| / FULL, 1), times WITHIN for versions of one kind or the source
 //! tie     mean of |z| where only motion was disturbed
 //! order's loss    order + tie TIE
-//! naming's loss   mean over A and B of the cross-entropy of softmax(g + ln share of each kind)
+//! naming's loss   mean over A and B of the cross-entropy of softmax(g + ln share of each kind), and of that of the dominant kind's severity
 //! ```
 //!
-//! What is common is so left out of g: it holds what the pictures tell. The numbers are scaled by their means and deviations over the
+//! So g holds what the pictures tell, not how common a kind is. The numbers are scaled by their means and deviations over the
 //! pairs. Leaves out: motion (`nano/cadence.rs` needs no training), and pairs of different contents, which are not laid over each other.
 
 use crate::config::OverlayTraining;
@@ -49,8 +49,27 @@ pub struct Pair {
     order: f32,
     /// 1 where only motion differs.
     tie: f32,
-    /// What ails the pictures of A and of B most: 0 for nothing that the overlay tells, else one more than its place in `KINDS`.
-    kinds: [u32; 2],
+    /// What ails the pictures of A and of B most.
+    faults: [Fault; 2],
+}
+
+/// What ails the pictures of a version most, among what the overlay tells.
+#[derive(Clone, Copy)]
+struct Fault {
+    /// 0 for nothing, else one more than its place in `KINDS`.
+    kind: u32,
+    /// 0..1.
+    severity: f32,
+}
+
+impl Fault {
+    fn of(version: &Example) -> Self {
+        let kind = version.dominant_among(0..LAID_KINDS);
+        Self {
+            kind: kind.map_or(0, |kind| 1 + kind as u32),
+            severity: kind.map_or(0.0, |kind| version.severities()[kind].min(1.0)),
+        }
+    }
 }
 
 impl Pair {
@@ -60,8 +79,8 @@ impl Pair {
         let within = a.is_source() || b.is_source() || (family.is_some() && family == b.version.family());
         let weight = (visual.abs() / FULL).min(1.0) * if within { WITHIN } else { 1.0 };
         let tie = visual.abs() < EQUAL && temporal.abs() > DISTURBED;
-        let kinds = [a, b].map(|v| v.dominant_among(0..LAID_KINDS).map_or(0, |kind| 1 + kind as u32));
-        Self { evidence, order: (weight * visual.signum()) as f32, tie: f32::from(u8::from(tie)), kinds }
+        let faults = [a, b].map(Fault::of);
+        Self { evidence, order: (weight * visual.signum()) as f32, tie: f32::from(u8::from(tie)), faults }
     }
 }
 
@@ -101,11 +120,11 @@ pub fn train_order(
     Ok(weights)
 }
 
-/// Trains what ails whom, beside `overlay`, which has been trained; returns the averaged weights.
+/// Trains what ails whom and how much, beside `overlay`, which has been trained; returns the averaged weights.
 ///
 /// # Errors
 /// As [`train_order`].
-pub fn train_kinds(
+pub fn train_faults(
     config: &OverlayTraining,
     model: &NanoConfig,
     overlay: BTreeMap<String, Tensor>,
@@ -114,7 +133,7 @@ pub fn train_kinds(
 ) -> Result<BTreeMap<String, Tensor>> {
     let prior = prior(pairs)?;
     let loss = |overlay: &Overlay, pairs: &[&Pair], masks: &[Tensor; 2], weight| {
-        kinds_loss(overlay, &prior, pairs, masks, weight)
+        faults_loss(overlay, &prior, pairs, masks, weight)
     };
     let part = Part { name: "naming", rows: 3, width: model.naming_dim };
     fit(&part, config, model, overlay, pairs, stage, loss)
@@ -211,8 +230,8 @@ fn order_loss(overlay: &Overlay, pairs: &[&Pair], masks: &[Tensor; 2], weight: f
     Ok(BatchLoss { loss: (order + (tie * TIE)?)?, terms, batch: Vec::new() })
 }
 
-/// The same: what ails A, and what B.
-fn kinds_loss(
+/// The same: what ails A, what B, and how much.
+fn faults_loss(
     overlay: &Overlay,
     prior: &Tensor,
     pairs: &[&Pair],
@@ -220,21 +239,35 @@ fn kinds_loss(
     weight: f64,
 ) -> Result<BatchLoss> {
     let (differences, common) = evidence(pairs)?;
-    let Some(found) = overlay.kinds(&differences, &common, Some(masks))? else {
+    let Some((found, severities)) = overlay.faults(&differences, &common, Some(masks))? else {
         bail!("the overlay has no network that names (naming_dim is 0)");
     };
-    let of = |side: usize| pairs.iter().map(move |pair| pair.kinds[side]);
-    let kinds = Tensor::new(of(0).chain(of(1)).collect::<Vec<u32>>(), &Device::Cpu)?;
-    let loss = (ops::cross_entropy(&found.broadcast_add(prior)?, &kinds, None)? * weight)?;
+    let of = |side: usize| pairs.iter().map(move |pair| pair.faults[side]);
+    let faults: Vec<Fault> = of(0).chain(of(1)).collect(); // [2 pairs]
+    let kinds = Tensor::new(faults.iter().map(|f| f.kind).collect::<Vec<u32>>(), &Device::Cpu)?;
+    let naming = (ops::cross_entropy(&found.broadcast_add(prior)?, &kinds, None)? * weight)?;
     let right = found.argmax(D::Minus1)?.eq(&kinds)?.to_dtype(DType::F32)?.mean_all()?;
-    let terms = vec![("naming", scalar(&loss)?), ("named_right", scalar(&right)?)];
-    Ok(BatchLoss { loss, terms, batch: Vec::new() })
+    // Of what ails nobody, any column will do: it counts nothing.
+    let column =
+        |of: fn(&Fault) -> f32| Tensor::new(faults.iter().map(of).collect::<Vec<f32>>(), &Device::Cpu);
+    let at =
+        Tensor::new(faults.iter().map(|f| f.kind.saturating_sub(1)).collect::<Vec<u32>>(), &Device::Cpu)?;
+    let logit = severities.contiguous()?.gather(&at.unsqueeze(1)?, 1)?.squeeze(1)?;
+    let entropy = (ops::softplus(&logit)? - (logit * column(|f| f.severity)?)?)?;
+    let ailing = column(|f| f32::from(u8::from(f.kind > 0)))?;
+    let severity = ((entropy * ailing)?.mean_all()? * weight)?;
+    let terms = vec![
+        ("naming", scalar(&naming)?),
+        ("severity", scalar(&severity)?),
+        ("named_right", scalar(&right)?),
+    ];
+    Ok(BatchLoss { loss: (naming + severity)?, terms, batch: Vec::new() })
 }
 
 /// Logarithms of the kinds' shares of the pairs' videos, `[1 + LAID_KINDS]`; each at least one video.
 fn prior(pairs: &[Pair]) -> Result<Tensor> {
     let mut counts = [1f32; 1 + LAID_KINDS];
-    pairs.iter().flat_map(|pair| pair.kinds).for_each(|kind| counts[kind as usize] += 1.0);
+    pairs.iter().flat_map(|pair| pair.faults).for_each(|fault| counts[fault.kind as usize] += 1.0);
     let all: f32 = counts.iter().sum();
     Ok(Tensor::new(counts.map(|count| (count / all).ln()).to_vec(), &Device::Cpu)?)
 }
@@ -265,6 +298,7 @@ mod tests {
     use super::*;
     use crate::config::DataConfig;
     use crate::data::{groups, sources};
+    use juror_lmm::nano::Faults;
     use juror_nn::collective::Single;
 
     #[test]
@@ -293,12 +327,12 @@ mod tests {
         let stage = Stage { dir: &dir.path().join("overlay"), seed: 1, world: &Single, start: None };
         let order = train_order(&config, &model, &pairs, &stage).unwrap();
         let stage = Stage { dir: &dir.path().join("naming"), ..stage };
-        let mut weights = train_kinds(&config, &model, order.clone(), &pairs, &stage).unwrap();
-        assert!(weights.keys().all(|name| name.starts_with("overlay.kinds.")), "the order stays as it is");
+        let mut weights = train_faults(&config, &model, order.clone(), &pairs, &stage).unwrap();
+        assert!(weights.keys().all(|name| name.starts_with("overlay.faults.")), "the order stays as it is");
         weights.extend(order);
         let overlay = Overlay::new(&Params::from_tensors(weights, &Device::Cpu).unwrap(), &model).unwrap();
 
-        let (mut right, mut all, mut named, mut ailing) = (0, 0, 0, 0);
+        let (mut right, mut all, mut named, mut ailing, mut off) = (0, 0, 0, 0, 0.0);
         for group in &groups {
             let spectra = spectra(group).unwrap();
             let n = group.examples.len();
@@ -310,16 +344,19 @@ mod tests {
                     all += 1;
                     right += usize::from((better > 0.0) == (over.lead > 0.0));
                 }
-                for (video, logits) in [a, b].into_iter().zip(over.kinds) {
+                for (video, Faults { kinds: logits, severities }) in [a, b].into_iter().zip(over.faults) {
                     if let (true, Some(kind)) = (over.lead != 0.0, video.dominant_among(0..LAID_KINDS)) {
                         let best = (0..LAID_KINDS).max_by(|&i, &j| logits[i].total_cmp(&logits[j]));
                         ailing += 1;
                         named += usize::from(best == Some(kind));
+                        let found = 1.0 / (1.0 + (-severities[kind]).exp());
+                        off += f64::from((found - video.severities()[kind].min(1.0)).abs());
                     }
                 }
             }
         }
         assert!(all > 60 && right * 20 > all * 19, "{right} of {all}");
         assert!(ailing > 60 && named * 10 > ailing * 9, "{named} of {ailing}");
+        assert!(off < 0.15 * ailing as f64, "severities are off by {}", off / ailing as f64);
     }
 }

@@ -80,8 +80,8 @@ pub fn run(config: &SftConfig, world: &dyn Collective) -> Result<PathBuf> {
         if let Some(training) = &config.naming {
             let stage = Stage { dir: &naming_dir, ..stage };
             let mut given = weights_of(&weights, "overlay");
-            given.retain(|name, _| !name.starts_with("overlay.kinds.")); // trained anew
-            weights.extend(overlay::train_kinds(training, &model, given, &pairs, &stage)?);
+            given.retain(|name, _| !name.starts_with("overlay.faults.")); // trained anew
+            weights.extend(overlay::train_faults(training, &model, given, &pairs, &stage)?);
         }
     }
     let frozen = Vision::new(&Params::from_tensors(weights.clone(), &Device::Cpu)?, &model)?;

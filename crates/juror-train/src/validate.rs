@@ -11,6 +11,8 @@
 //! - *order agreement*: share of pairs in which A-B and B-A agree before averaging;
 //! - *dominant*: share of versions at level 2 or more whose first-named distortion is the one applied, by `score`, and by `compare`
 //!   beside the source;
+//! - *severity*: mean distance, over the same versions, of the severity that the distortion applied is given (0 where it is not reported) from a
+//!   fifth of its level, by both;
 //! - *cross-content*: SRCC of `score` with the yardstick over the versions of all clips: over those that VMAF can judge (as in `nano.md`:
 //!   without exposure, contrast and temporal kinds), and over all, where exposure and contrast count as `100 - 12 level` and temporal
 //!   kinds as `100 - 15 level`, as in training (`data/groups.rs`).
@@ -22,7 +24,7 @@ use crate::data::versions::{Step, Version};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use juror_lmm::nano::{Calibration, KINDS, Nano, NanoConfig, Offset};
-use juror_lmm::{JudgeOptions, Lmm, Watched};
+use juror_lmm::{Attribution, JudgeOptions, Lmm, Watched};
 use juror_media::distort::Kind;
 use juror_stats::correlation::{ScorePairs, srcc};
 use rand::RngExt;
@@ -72,6 +74,10 @@ pub struct Report {
     pub dominant: BTreeMap<&'static str, Mean>,
     /// The same named by `compare`, beside the source.
     pub dominant_compared: BTreeMap<&'static str, Mean>,
+    /// How far the severity of that distortion is off by `score`.
+    pub severity_error: Mean,
+    /// And by `compare`.
+    pub severity_error_compared: Mean,
     /// SRCC of `score` with the yardstick over the versions it can judge; absent where it cannot be told.
     pub cross_content: Option<f64>,
     /// The same over all versions.
@@ -175,7 +181,7 @@ fn each_clip<T: Send>(groups: &[GroupFile], of: impl Fn(&GroupFile) -> Result<T>
 struct Judgement<'a> {
     example: &'a Example,
     score: f64,
-    named: Option<String>,
+    distortions: Vec<Attribution>,
     watched: Watched,
 }
 
@@ -194,8 +200,7 @@ fn judge_clip<'a>(nano: &Nano, group: &'a GroupFile) -> Result<Vec<Judgement<'a>
     let judge = |(version, example)| {
         let watched = nano.watched(&group.observation(version)?, None)?;
         let judged = nano.score(&watched, &JudgeOptions::PLAIN)?;
-        let named = judged.distortions.first().map(|d| d.kind.clone());
-        Ok(Judgement { example, score: judged.score, named, watched })
+        Ok(Judgement { example, score: judged.score, distortions: judged.distortions, watched })
     };
     group.examples.iter().enumerate().map(judge).collect()
 }
@@ -241,6 +246,11 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
         // None where nano has no word for the kind.
         let expected = groups::model_kind(name).map(|index| KINDS[index]);
         let is_named = |j: &Judgement| j.level() >= 2.0 && !j.example.same_pixels_as_source;
+        let named = |found: &[Attribution], kind: &str, level: f64| {
+            let severity = found.iter().find(|d| d.kind == kind).map_or(0.0, |d| d.severity);
+            let first = found.first().is_some_and(|d| d.kind == kind);
+            (f64::from(u8::from(first)), (severity - level / 5.0).abs())
+        };
         let mut balance = vec![0.0; with_source.len()]; // of the margins over the other rungs
         for (i, better) in with_source.iter().enumerate() {
             for (j, worse) in with_source.iter().enumerate().skip(i + 1) {
@@ -255,9 +265,9 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
                     report.intact.entry(name).or_default().add(right);
                 }
                 if let (0, true, Some(expected)) = (i, is_named(worse), expected) {
-                    let first = judged.distortions_b.first().map(|d| d.kind.as_str());
-                    let right = f64::from(u8::from(first == Some(expected)));
+                    let (right, off) = named(&judged.distortions_b, expected, worse.level());
                     report.dominant_compared.entry(name).or_default().add(right);
+                    report.severity_error_compared.add(off);
                 }
                 report.order_agreement.add(f64::from(u8::from(judged.order_agreement == Some(true))));
                 if is_rung(better) && is_rung(worse) {
@@ -278,8 +288,9 @@ fn tally(nano: &Nano, clip: &[Judgement]) -> Result<Report> {
         }
         for version in ladder.iter().filter(|j| is_named(j)) {
             let Some(expected) = expected else { continue };
-            let right = version.named.as_deref() == Some(expected);
-            report.dominant.entry(name).or_default().add(f64::from(u8::from(right)));
+            let (right, off) = named(&version.distortions, expected, version.level());
+            report.dominant.entry(name).or_default().add(right);
+            report.severity_error.add(off);
         }
     }
     Ok(report)
@@ -305,6 +316,8 @@ impl Report {
         self.clips += other.clips;
         self.rated.extend(other.rated);
         self.order_agreement.join(other.order_agreement);
+        self.severity_error.join(other.severity_error);
+        self.severity_error_compared.join(other.severity_error_compared);
         let tables = [
             (&mut self.srcc, other.srcc),
             (&mut self.srcc_compared, other.srcc_compared),
@@ -363,9 +376,11 @@ impl Report {
         out.push('\n');
         let cross = |found: Option<f64>| found.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
         out += &format!(
-            "Order agreement {:.4} over {} pairs; cross-content SRCC {} over the {} versions of {} clips that VMAF can judge, {} over all {}.\n",
+            "Order agreement {:.4} over {} pairs; severity off by {:.3}, {:.3} by `compare`; cross-content SRCC {} over the {} versions of {} clips that VMAF can judge, {} over all {}.\n",
             self.order_agreement.value,
             self.order_agreement.n,
+            self.severity_error.value,
+            self.severity_error_compared.value,
             cross(self.cross_content),
             self.rated.iter().filter(|rated| rated.judged).count(),
             self.clips,

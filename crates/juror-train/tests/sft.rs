@@ -186,7 +186,7 @@ fn bodies_of_a_finished_model_join_those_that_are_trained() {
         candle_core::safetensors::load(named.join("model.safetensors"), &candle_core::Device::Cpu).unwrap();
     assert_eq!(renamed.len(), after.len());
     for (name, tensor) in &after {
-        let trained = name.starts_with("overlay.kinds.");
+        let trained = name.starts_with("overlay.faults.");
         assert_eq!(read(tensor) != read(&renamed[name]), trained, "{name}");
     }
     let calibration = |folder: &Path| Nano::from_folder(folder).unwrap().config().calibration;

@@ -35,7 +35,7 @@ pub use ensemble::Ensemble;
 pub use evidence::{COMMON, DIFFERENCES, Evidence};
 pub use fragments::{CONTEXT_PLACES, FRAGMENT_BYTES, Hue, MOMENT_BYTES, NATIVE_PLACES, Offset, PLACES, Turn};
 pub use observation::{Moment, Observation, facts, moment_frames, observe_frames};
-pub use overlay::{LAID_KINDS, Overlaid, Overlay};
+pub use overlay::{Faults, LAID_KINDS, Overlaid, Overlay};
 pub use pair::{PairFeatures, Vision};
 pub use patches::{PATCH_LEN, PATCHES, features as patch_features};
 pub use profile::{HOLD_CENTRE, PROFILE_LEN, ProfileBuilder};

@@ -7,14 +7,16 @@
 //!
 //! ```text
 //! beside B:  d'A = dA + (dA - dB) + kA
+//!            s'A = sA + w (hA - sA),     w = how far softmax(kA) is above chance, 0..1, each kind for itself
 //! ```
 //!
-//! Half of either names nearly as many right. What ails both alike is named of both as before. The decoder reads these logits of two videos (`pair.rs`), so its words follow them.
-//! Leaves out: severities, which stay what they are of each video alone, and videos of different contents.
+//! with the logits `s` of severities and those `h` of the overlay: how strong a fault is, too, is seen better beside the other video, where it is sure
+//! of the kind. Half of what is added to `d` names nearly as many right. What ails both alike is named of both as before. The decoder reads these logits of two videos (`pair.rs`), so its words follow them.
+//! Leaves out: severities of temporal kinds, which stay what they are of each video alone, and videos of different contents.
 
 use super::config::KINDS;
 use super::decoder::VideoFeatures;
-use super::overlay::LAID_KINDS;
+use super::overlay::{Faults, LAID_KINDS};
 use super::sigmoid;
 use crate::judge::Attribution;
 use candle_core::{Device, IndexOp, Result, Tensor};
@@ -28,30 +30,43 @@ const DOMINANT: usize = 4;
 const SEVERITY: usize = DOMINANT + 1 + KINDS.len();
 
 impl VideoFeatures {
-    /// These videos as they are named beside `others`, where they are `together` `[videos]`; `laid`: logits of the overlay.
+    /// These videos as they are named beside `others`, where they are `together` `[videos]`; `laid`: what the overlay tells of them.
     ///
     /// # Errors
     /// When they are not as many.
-    pub(super) fn named_beside(
-        &self,
-        others: &Self,
-        together: &Tensor,
-        laid: &[[f32; LAID_KINDS]],
-    ) -> Result<Self> {
+    pub(super) fn named_beside(&self, others: &Self, together: &Tensor, laid: &[Faults]) -> Result<Self> {
+        // Of all kinds, 0 for those that the overlay cannot tell.
+        let row = |of: fn(&Faults) -> [f32; LAID_KINDS]| {
+            let rows: Vec<f32> = laid.iter().flat_map(of).collect();
+            let rows = Tensor::from_vec(rows, (laid.len(), LAID_KINDS), &Device::Cpu)?;
+            rows.pad_with_zeros(1, 0, KINDS.len() - LAID_KINDS)
+        };
+        let together = together.unsqueeze(1)?;
         let dominant = |videos: &Self| videos.verdict.narrow(1, DOMINANT, SEVERITY - DOMINANT);
         let own = dominant(self)?;
-        let laid = Tensor::from_vec(laid.concat(), (laid.len(), LAID_KINDS), &Device::Cpu)?;
-        let laid = laid.pad_with_zeros(1, 1, KINDS.len() - LAID_KINDS)?; // before: "none", which they are held against
-        let more = ((&own - dominant(others)?)? + laid)?; // [videos, 1 + KINDS]
+        let kinds = row(|f| f.kinds)?.pad_with_zeros(1, 1, 0)?; // before: "none", which they are held against
+        let more = ((&own - dominant(others)?)? + kinds)?; // [videos, 1 + KINDS]
+        let severity = self.verdict.narrow(1, SEVERITY, KINDS.len())?;
+        let change = (row(Faults::sure)? * (row(|f| f.severities)? - &severity)?)?; // [videos, KINDS]
         let verdict = Tensor::cat(
             &[
                 self.verdict.narrow(1, 0, DOMINANT)?,
-                (own + more.broadcast_mul(&together.unsqueeze(1)?)?)?,
-                self.verdict.narrow(1, SEVERITY, KINDS.len())?,
+                (own + more.broadcast_mul(&together)?)?,
+                (severity + change.broadcast_mul(&together)?)?,
             ],
             1,
         )?;
         Ok(Self { verdict, ..self.clone() })
+    }
+}
+
+impl Faults {
+    /// How far each kind's probability is above that of a mere guess, 0..1.
+    fn sure(&self) -> [f32; LAID_KINDS] {
+        let guess = 1.0 / (1 + LAID_KINDS) as f32;
+        let highest = self.kinds.iter().copied().fold(0.0, f32::max); // "none" has logit 0
+        let total: f32 = (-highest).exp() + self.kinds.iter().map(|k| (k - highest).exp()).sum::<f32>();
+        self.kinds.map(|k| (((k - highest).exp() / total - guess) / (1.0 - guess)).max(0.0))
     }
 }
 
@@ -117,7 +132,8 @@ mod tests {
         let vision = Vision::new(&Params::seeded(3, &Device::Cpu), &config).unwrap();
         let mut overlaid = Overlaid::default();
         if let Some(kind) = laid {
-            overlaid.kinds[0][KINDS.iter().position(|&k| k == kind).unwrap()] = 4.0;
+            let kind = KINDS.iter().position(|&k| k == kind).unwrap();
+            (overlaid.faults[0].kinds[kind], overlaid.faults[0].severities[kind]) = (6.0, 3.0);
         }
         vision.pair(own, other, &[overlaid]).unwrap().a
     }
@@ -130,7 +146,8 @@ mod tests {
         );
         assert_eq!((first(&own), first(&other)), ("darken".into(), "darken".into()), "alone");
         assert_eq!(first(&beside(&own, &other, None)), "hevc");
-        assert_eq!(first(&beside(&own, &other, Some("banding"))), "banding", "laid over each other");
+        let banded = &attributions(&beside(&own, &other, Some("banding")), None).unwrap()[0];
+        assert!(banded.kind == "banding" && banded.severity > 0.9, "laid over each other: {banded:?}");
         // Beside its like, and beside another content, a video is what it is alone.
         for (other, laid) in [(&own, None), (&seen(2, &[]), Some("banding"))] {
             let named = beside(&own, other, laid);

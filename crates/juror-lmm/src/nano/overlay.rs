@@ -8,6 +8,7 @@
 //! lead of A = BOUND tanh(z / BOUND)             in rank logits
 //! kinds of A = g(d, c) - g(0, c)                logits of the dominant kind, the first of which is "none"
 //! kinds of B = g(-d, c) - g(0, c)
+//! severities of A = h(d, c), of B = h(-d, c)    logits of each kind's severity, if it is the dominant one; h shares g's hidden layers
 //! ```
 //!
 //! The first knows the order better than the size: what it is sure of may still be small. So the lead is bounded, which settles close calls
@@ -38,16 +39,25 @@ const LARGEST: f64 = 5.0;
 pub struct Overlaid {
     /// Rank logits that A is ahead of B by.
     pub lead: f32,
-    /// Logits of the dominant kind of A and of B, each against "none".
-    pub kinds: [[f32; LAID_KINDS]; 2],
+    /// What ails A and B.
+    pub faults: [Faults; 2],
+}
+
+/// What ails one of two videos laid over each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Faults {
+    /// Logits of the dominant kind, each against "none".
+    pub kinds: [f32; LAID_KINDS],
+    /// Logits of each kind's severity, if it is the dominant one.
+    pub severities: [f32; LAID_KINDS],
 }
 
 impl Overlaid {
     /// Of B over A.
     #[must_use]
     pub fn swapped(self) -> Self {
-        let [a, b] = self.kinds;
-        Self { lead: -self.lead, kinds: [b, a] }
+        let [a, b] = self.faults;
+        Self { lead: -self.lead, faults: [b, a] }
     }
 }
 
@@ -93,7 +103,7 @@ pub struct Overlay {
     common_mean: Tensor,      // [COMMON]
     common_scale: Tensor,     // [COMMON]
     order: Network,
-    kinds: Option<Network>,
+    faults: Option<Network>,
 }
 
 impl Overlay {
@@ -108,8 +118,8 @@ impl Overlay {
             common_mean: p.get_or_init("overlay.common_mean", &[COMMON], Init::Zeros)?,
             common_scale: p.get_or_init("overlay.common_scale", &[COMMON], Init::Ones)?,
             order: Network::new(p, "overlay", config.overlay_dim, 1)?,
-            kinds: named
-                .then(|| Network::new(p, "overlay.kinds", config.naming_dim, 1 + LAID_KINDS))
+            faults: named
+                .then(|| Network::new(p, "overlay.faults", config.naming_dim, 1 + 2 * LAID_KINDS))
                 .transpose()?,
         })
     }
@@ -139,24 +149,26 @@ impl Overlay {
         z.narrow(0, 0, pairs)? - z.narrow(0, pairs, pairs)?
     }
 
-    /// Logits of the dominant kind of A, `[pairs, 1 + LAID_KINDS]`, then of B, one below the other; nothing without that network. `masks`
-    /// as of [`Self::order`], `[3 pairs, hidden]` each.
+    /// Logits of the dominant kind, `[2 pairs, 1 + LAID_KINDS]`, and of severities, `[2 pairs, LAID_KINDS]`: of A of every pair, then of B; nothing
+    /// without that network. `masks` as of [`Self::order`], `[3 pairs, hidden]` each.
     ///
     /// # Errors
     /// On shapes that do not fit.
-    pub fn kinds(
+    pub fn faults(
         &self,
         differences: &Tensor,
         common: &Tensor,
         masks: Option<&[Tensor; 2]>,
-    ) -> Result<Option<Tensor>> {
-        let Some(kinds) = &self.kinds else { return Ok(None) };
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        let Some(faults) = &self.faults else { return Ok(None) };
         let pairs = differences.dim(0)?;
         let (differences, common) = self.scaled(differences, common)?;
         let (back, none) = (differences.neg()?, differences.zeros_like()?);
-        let seen = kinds.forward(&[differences, back, none], &common, masks)?;
-        let none = seen.narrow(0, 2 * pairs, pairs)?;
-        Ok(Some((seen.narrow(0, 0, 2 * pairs)? - Tensor::cat(&[&none, &none], 0)?)?))
+        let seen = faults.forward(&[differences, back, none], &common, masks)?;
+        let kinds = seen.narrow(1, 0, 1 + LAID_KINDS)?;
+        let none = kinds.narrow(0, 2 * pairs, pairs)?;
+        let kinds = (kinds.narrow(0, 0, 2 * pairs)? - Tensor::cat(&[&none, &none], 0)?)?;
+        Ok(Some((kinds, seen.narrow(0, 0, 2 * pairs)?.narrow(1, 1 + LAID_KINDS, LAID_KINDS)?)))
     }
 
     /// What two videos tell; the default where they cannot be laid over each other.
@@ -172,11 +184,11 @@ impl Overlay {
         let (differences, common) = (row(differences)?, row(common)?);
         let order = f64::from(self.order(&differences, &common, None)?.to_vec1::<f32>()?[0]);
         let mut overlaid = Overlaid { lead: (BOUND * (order / BOUND).tanh()) as f32, ..Overlaid::default() };
-        if let Some(kinds) = self.kinds(&differences, &common, None)? {
-            for (slots, row) in overlaid.kinds.iter_mut().zip(kinds.to_vec2::<f32>()?) {
-                for (slot, logit) in slots.iter_mut().zip(&row[1..]) {
-                    *slot = logit - row[0];
-                }
+        if let Some((kinds, severities)) = self.faults(&differences, &common, None)? {
+            let rows = kinds.to_vec2::<f32>()?.into_iter().zip(severities.to_vec2::<f32>()?);
+            for (faults, (kinds, severities)) in overlaid.faults.iter_mut().zip(rows) {
+                faults.kinds = std::array::from_fn(|kind| kinds[1 + kind] - kinds[0]);
+                faults.severities = std::array::from_fn(|kind| severities[kind]);
             }
         }
         Ok(overlaid)
@@ -205,9 +217,12 @@ mod tests {
         let overlay = Overlay::new(&Params::seeded(3, &Device::Cpu), &config).unwrap();
         let over = overlay.over(&a, &b).unwrap();
         assert!(over.lead.abs() > 1e-4 && f64::from(over.lead.abs()) <= BOUND, "{over:?}");
-        assert!(over.kinds[0] != over.kinds[1] && over.kinds[0] != [0.0; LAID_KINDS], "{over:?}");
+        let [of_a, of_b] = over.faults;
+        assert!(of_a.kinds != of_b.kinds && of_a.severities != of_b.severities, "{over:?}");
+        assert!(of_a.kinds != [0.0; LAID_KINDS], "{over:?}");
         assert_eq!(overlay.over(&b, &a).unwrap(), over.swapped());
-        assert_eq!(overlay.over(&a, &a).unwrap(), Overlaid::default());
+        let itself = overlay.over(&a, &a).unwrap();
+        assert_eq!((itself.lead, itself.faults.map(|f| f.kinds)), (0.0, [[0.0; LAID_KINDS]; 2]));
         let small = spectra(&scene(160, 90));
         assert_eq!(overlay.over(&a, &small).unwrap(), Overlaid::default());
     }

@@ -70,16 +70,15 @@ impl Vision {
         let more = (((contrast - (&lead - &lead * &alone)?)? + &temporal_lead)? + &visual_lead)?;
         let half = (more * 0.5)?;
         let (rank_a, rank_b) = ((a.rank()? + &half)?, (b.rank()? - half)?);
-        let of_a: Vec<_> = overlaid.iter().map(|o| o.kinds[0]).collect();
-        let of_b: Vec<_> = overlaid.iter().map(|o| o.kinds[1]).collect();
+        let faults = |side: usize| overlaid.iter().map(|o| o.faults[side]).collect::<Vec<_>>();
         Ok(PairFeatures {
             rank_a,
             rank_b,
             alone,
             temporal_lead,
             visual_lead,
-            a: a.named_beside(b, &together, &of_a)?,
-            b: b.named_beside(a, &together, &of_b)?,
+            a: a.named_beside(b, &together, &faults(0))?,
+            b: b.named_beside(a, &together, &faults(1))?,
         })
     }
 }
