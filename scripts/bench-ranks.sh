@@ -8,14 +8,14 @@ steps=${1:-200}
 cargo build --release --locked --quiet -p juror-cli
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# The data of a small set, the batches of configs/nano.toml; the decoder is not what is measured.
-sed -e "s|^run_dir.*|run_dir = \"$work/run\"|" -e '/^clips = \[/,/^\]/d' -e 's/^scenes.*/scenes = 12/' -e 's/^short_sides.*/short_sides = [240]/' \
-  -e 's/^versions = 20/versions = 12/' -e 's/^yardstick.*/yardstick = "ms-ssim"/' -e "0,/^steps.*/s//steps = $steps/" \
-  -e 's/^steps = 2500/steps = 1/' configs/nano.toml > "$work/nano.toml"
+# The data of a small set, the batches of configs/nano.toml; one body, and nothing else, is what is measured.
+sed -e "s|^run_dir.*|run_dir = \"$work/run\"|" -e '/^joined/d' -e 's/^bodies.*/bodies = 1/' -e '/^clips = \[/,/^\]/d' -e 's/^scenes.*/scenes = 12/' \
+  -e 's/^short_sides.*/short_sides = [240]/' -e 's/^versions = 20/versions = 12/' -e 's/^yardstick.*/yardstick = "ms-ssim"/' \
+  -e "0,/^steps.*/s//steps = $steps/" -e '/^\[overlay\]/,/^\[language\]/{/^\[language\]/!d}' configs/nano.toml > "$work/nano.toml"
 echo "machine: $(nproc) cores, $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1); commit $(git rev-parse --short HEAD)"
 train() { "${CARGO_TARGET_DIR:-target}/release/juror" train sft --config "$work/nano.toml" > /dev/null 2> "$work/errors" || { cat "$work/errors"; exit 1; }; }
 speed() {
-  tail -n 1 "$work/run/body/log.jsonl" | sed "s/.*\"steps_per_sec\":\([0-9.]*\).*/$1: \1 steps\/s/"
+  tail -n 1 "$work/run/body/0/log.jsonl" | sed "s/.*\"steps_per_sec\":\([0-9.]*\).*/$1: \1 steps\/s/"
   rm -rf "$work/run/body" "$work/run/decoder" "$work/run/model"
 }
 train
